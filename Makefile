@@ -1,0 +1,22 @@
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: venv train test lint bench
+venv: $(BIN)/.installed
+
+$(BIN)/.installed: setup.cfg constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]" && touch $@
+
+train: venv
+	$(BIN)/python -m monai.bundle run training --config_file bundles/scribble/train.json
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: venv
+	$(BIN)/black -q --check --diff -l 120 medwsss data_prep tests
+	$(BIN)/isort -c medwsss data_prep tests && $(BIN)/flake8 medwsss data_prep tests && $(BIN)/mypy medwsss data_prep
+
+bench: venv
+	$(BIN)/python -m tests.benchmarks

@@ -1,0 +1,1 @@
+"""Data preparation: one file per data set."""

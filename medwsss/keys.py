@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two label values that are not classes, and the names under which data travels."""
+
+from __future__ import annotations
+
+UNLABELED = 255  #: a voxel that exists but that nobody annotated
+VOID = 254  #: a voxel that does not exist (padding, nodata, a declared void border): takes part in nothing
+
+IMAGE = "image"
+GUIDE = "guide"  #: what contrast weights look at: the image before intensity augmentation and normalisation
+SCRIBBLE = "scribble"
+LABEL = "label"  #: dense mask
+PSEUDO_LABEL = "pseudo_label"
