@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The paper's mathematics, in tensors: nothing but torch."""
+
+from __future__ import annotations
+
+from medwsss.terms import cross_entropies, relaxations
+from medwsss.terms.energy import BoundEnergy, SelfLabelingEnergy
+from medwsss.terms.neighborhoods import GridNeighborhood
+
+__all__ = ["BoundEnergy", "GridNeighborhood", "SelfLabelingEnergy", "cross_entropies", "relaxations"]

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The unary terms ``H(y_i, σ_i)`` that tie pseudo-labels to predictions: Eq. (9), (10), (11) and §3.1.
+
+Source: Zhang & Boykov, Soft Self-labeling and Potts Relaxations for Weakly-Supervised Segmentation, CVPR 2025, §2.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from medwsss.terms.simplex import safe_log, safe_reciprocal
+
+__all__ = [
+    "CROSS_ENTROPIES",
+    "CrossEntropy",
+    "collision_cross_entropy",
+    "cross_entropy",
+    "quadratic",
+    "reverse_cross_entropy",
+]
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """``H(y, σ)``: call it on pseudo-labels and predictions ``B K *S`` for ``B *S`` values.
+
+    Args:
+        name: in :data:`CROSS_ENTROPIES`.
+        value: ``(y, sigma) → B *S``.
+        gradient: ``(y, sigma) → B K *S``, the derivative in ``y``.
+    """
+
+    name: str
+    value: Callable[[Tensor, Tensor], Tensor]
+    gradient: Callable[[Tensor, Tensor], Tensor]
+
+    def __call__(self, y: Tensor, sigma: Tensor) -> Tensor:
+        return self.value(y, sigma)
+
+
+def _collision(y: Tensor, sigma: Tensor) -> Tensor:
+    return (y * sigma).sum(1)
+
+
+#: Eq. (9): ``H_CE(y, σ) = −Σ_k y^k ln σ^k``
+cross_entropy = CrossEntropy(
+    "cross_entropy",
+    value=lambda y, sigma: -(y * safe_log(sigma)).sum(1),
+    gradient=lambda y, sigma: -safe_log(sigma),
+)
+
+#: Eq. (10): ``H_RCE(y, σ) = −Σ_k σ^k ln y^k``
+reverse_cross_entropy = CrossEntropy(
+    "reverse_cross_entropy",
+    value=lambda y, sigma: -(sigma * safe_log(y)).sum(1),
+    gradient=lambda y, sigma: -sigma * safe_reciprocal(y),
+)
+
+#: Eq. (11): ``H_CCE(y, σ) = −ln Σ_k σ^k y^k``
+collision_cross_entropy = CrossEntropy(
+    "collision_cross_entropy",
+    value=lambda y, sigma: -safe_log(_collision(y, sigma)),
+    gradient=lambda y, sigma: -sigma * safe_reciprocal(_collision(y, sigma)).unsqueeze(1),
+)
+
+#: §3.1: ``H_Q(y, σ) = ‖y − σ‖²``
+quadratic = CrossEntropy(
+    "quadratic",
+    value=lambda y, sigma: (y - sigma).square().sum(1),
+    gradient=lambda y, sigma: 2 * (y - sigma),
+)
+
+CROSS_ENTROPIES: dict[str, CrossEntropy] = {
+    term.name: term for term in (cross_entropy, reverse_cross_entropy, collision_cross_entropy, quadratic)
+}

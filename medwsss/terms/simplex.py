@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The probability simplex: scribbles as one-hot distributions, and logarithms that survive its vertices."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from medwsss.keys import UNLABELED, VOID
+
+__all__ = ["EPSILON", "one_hot", "safe_log", "safe_reciprocal", "seed_mask", "void_mask"]
+
+#: Below this, ``ln x`` is continued by its tangent. Small enough to change nothing that float32 distributes over classes,
+#: large enough for ``λ w / EPSILON`` to stay finite in float32.
+EPSILON = 1e-30
+
+
+def safe_log(x: Tensor, eps: float = EPSILON) -> Tensor:
+    """``ln x`` for ``x >= eps``, its tangent ``ln eps + x / eps − 1`` below: finite, C¹, increasing, also at 0."""
+    return torch.where(x < eps, math.log(eps) - 1 + x / eps, x.clamp_min(eps).log())
+
+
+def safe_reciprocal(x: Tensor, eps: float = EPSILON) -> Tensor:
+    """The derivative of :func:`safe_log`: ``1 / x`` for ``x >= eps``, ``1 / eps`` below."""
+    return x.clamp_min(eps).reciprocal()
+
+
+def seed_mask(scribble: Tensor) -> Tensor:
+    """``i ∈ S``: voxels that carry a class."""
+    return (scribble != UNLABELED) & (scribble != VOID)
+
+
+def void_mask(scribble: Tensor) -> Tensor:
+    """Voxels that do not exist (padding, nodata)."""
+    return scribble == VOID
+
+
+def one_hot(scribble: Tensor, num_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Seeds as one-hot distributions ``ȳ_i``, Eq. (2); zero where there is no seed.
+
+    Args:
+        scribble: ``B 1 *S`` integer map of classes, ``UNLABELED`` and ``VOID``.
+        num_classes: ``K``.
+        dtype: of the result.
+
+    Returns:
+        ``B K *S``.
+
+    Raises:
+        ValueError: when a seed's class is not in ``0 … K − 1``.
+    """
+    seeds = seed_mask(scribble)
+    classes = torch.where(seeds, scribble, 0).long()
+    if ((classes < 0) | (classes >= num_classes)).any():
+        found = sorted(classes[(classes < 0) | (classes >= num_classes)].unique().tolist())
+        raise ValueError(f"expected seed classes 0 to {num_classes - 1} (the network's channels), got {found}")
+    shape = (scribble.shape[0], num_classes, *scribble.shape[2:])
+    return torch.zeros(shape, dtype=dtype, device=scribble.device).scatter_(1, classes, seeds.to(dtype))
