@@ -27,20 +27,20 @@ def pairs(x: Tensor, offset: Sequence[int]) -> tuple[Tensor, Tensor]:
 class GridNeighborhood:
     """Nearest neighbours on a grid of 1, 2 or 3 axes, with contrast weights.
 
-    ``w_ij = exp(−‖I_i − I_j‖² / 2β²) / d_ij``, with ``‖·‖²`` summed over the guide's channels and ``d_ij`` the distance of
-    the two voxels in units of the smallest spacing.
+    ``w_ij = exp(−‖I_i − I_j‖² / 2β²) / d_ij``, with ``‖·‖²`` summed over the guide's channels and ``d_ij`` the distance
+    of the two voxels in units of the smallest spacing.
 
     Args:
-        connectivity: how many axes a step may move along: 1 is 4 neighbours in 2-D and 6 in 3-D, 2 is 8 and 18, 3 is 26
-            in 3-D. More than the guide has axes means all of them.
-        bandwidth: ``β`` in the guide's units (9 grey levels of 255 for natural images in the paper), or ``"auto"``: ``β²``
-            is the mean of ``‖I_i − I_j‖²`` over the sample's own pairs.
-        spacing: voxel size along each spatial axis in any one unit (mm); ``None`` is isotropic. A step along a coarse axis
-            is longer and weighs less.
+        connectivity: how many axes a step may move along: 1 is 4 neighbours in 2-D and 6 in 3-D, 2 is 8 and 18, 3 is
+            26 in 3-D. More than the guide has axes means all of them.
+        bandwidth: ``β`` in the guide's units (9 grey levels of 255 for natural images in the paper), or ``"auto"``:
+            ``β²`` is the mean of ``‖I_i − I_j‖²`` over the sample's own pairs.
+        spacing: voxel size along each spatial axis in any one unit (mm); ``None`` is isotropic. A step along a coarse
+            axis is longer and weighs less.
 
     Raises:
-        ValueError: for a connectivity below 1, a bandwidth that is neither positive nor ``"auto"``, or a spacing that is
-            not positive.
+        ValueError: for a connectivity below 1, a bandwidth that is neither positive nor ``"auto"``, or a spacing that
+            is not positive.
     """
 
     connectivity: int = 1
@@ -56,8 +56,10 @@ class GridNeighborhood:
             raise ValueError(f"expected positive spacing, got {tuple(self.spacing)}")
 
     def offsets(self, ndim: int) -> list[tuple[int, ...]]:
-        """Half the neighbourhood, so that each unordered pair comes once: 1 / 2 / 3 offsets in 1-D / 2-D / 3-D at
-        connectivity 1, up to 1 / 4 / 13."""
+        """Half the neighbourhood, so that each unordered pair comes once.
+
+        1, 2 or 3 offsets on 1, 2 or 3 axes at connectivity 1, up to 1, 4 or 13.
+        """
         steps = itertools.product((-1, 0, 1), repeat=ndim)
         origin = (0,) * ndim
         return [step for step in steps if step > origin and sum(map(abs, step)) <= self.connectivity]
@@ -75,8 +77,8 @@ class GridNeighborhood:
 
         Args:
             guide: ``B C *S``, what contrast is measured on.
-            exists: ``B 1 *S`` bool, false where there is no image (``VOID``): such pairs weigh 0 and don't count for the
-                automatic bandwidth.
+            exists: ``B 1 *S`` bool, false where there is no image (``VOID``): such pairs weigh 0 and don't count for
+                the automatic bandwidth.
 
         Returns:
             one ``B 1 *S_pairs`` tensor an offset, in the guide's floating type (float32 at least).

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""The six Potts relaxations of Tables 1 and 2, each a function of ``p·q``, ``‖p‖²`` and ``‖q‖²``.
 
-A relaxation is a similarity ``r(p·q, ‖p‖², ‖q‖²)``, which is 1 for equal and 0 for different one-hot labels, under one of
-two links: ``1 − r`` (Table 1) or ``−ln r`` (Table 2).
+A relaxation is a similarity ``r(p·q, ‖p‖², ‖q‖²)``, which is 1 for equal and 0 for different one-hot labels, under one
+of two links: ``1 − r`` (Table 1) or ``−ln r`` (Table 2).
 
 =====================  ==========================  ===============================
 similarity r           ``1 − r`` (Table 1)         ``−ln r`` (Table 2)
@@ -100,7 +100,7 @@ class Relaxation:
         return s_pq * q + 2 * s_pp * p, s_pq * p + 2 * s_qq * q
 
     def _epsilon(self, r: Tensor) -> float:
-        # 1 − ½‖p − q‖² is a difference of numbers near 1, so it is known to rounding only; the other two are exact near 0.
+        # 1 − ½‖p − q‖² is a difference of numbers near 1, known to their rounding; the other two are exact near 0.
         return 16 * torch.finfo(r.dtype).eps if self.similarity is squared_distance else EPSILON
 
 

@@ -12,8 +12,8 @@ from medwsss.keys import UNLABELED, VOID
 
 __all__ = ["EPSILON", "one_hot", "safe_log", "safe_reciprocal", "seed_mask", "void_mask"]
 
-#: Below this, ``ln x`` is continued by its tangent. Small enough to change nothing that float32 distributes over classes,
-#: large enough for ``λ w / EPSILON`` to stay finite in float32.
+#: Below this, ``ln x`` is continued by its tangent. Small enough to change nothing that float32 distributes over
+#: classes, large enough for ``λ w / EPSILON`` to stay finite in float32.
 EPSILON = 1e-30
 
 

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The other half of the alternation: between the network's forward pass and the loss, solve for pseudo-labels."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import ignite.distributed as idist
+from ignite.engine import Engine, Events
+from monai.engines.utils import IterationEvents
+from monai.utils import CommonKeys
+
+from medwsss.keys import GUIDE, PSEUDO_LABEL, SCRIBBLE
+from medwsss.solvers import Solution, Solver, Status
+
+__all__ = ["PseudoLabelHandler"]
+
+logger = logging.getLogger(__name__)
+
+
+class PseudoLabelHandler:
+    """Puts ``y = argmin_y E(y; σ)`` into the batch's targets, for ``SelfLabelingLoss`` to read: the y-step of Eq. (8).
+
+    Warm-up ends after ``warmup_epochs`` or, if ``warmup_loss`` is given, after the first epoch whose mean training loss
+    is at most that, whichever is first. In warm-up that loss is the seed term, so ``exp(−loss)`` is the probability
+    that the network gives to the right class of a seed, in geometric mean: ``warmup_loss = ln 2`` ends warm-up when it
+    is one half, better than chance, as §3 asks for ("to avoid feeding random predictions"), and before over-fitted seeds
+    make the network sure of everything else.
+
+    Epoch means go to ``engine.state.metrics`` (so TensorBoard gets them): ``solver_energy_before``,
+    ``solver_energy_after`` (mean over samples) and ``solver_steps``; the last solve's advice to
+    ``engine.state.solver_status``.
+
+    Args:
+        solver: of :mod:`medwsss.solvers`.
+        warmup_epochs: epochs on seeds alone, at most.
+        warmup_loss: end warm-up early at this mean loss.
+
+    Raises:
+        ValueError: for negative warm-up figures.
+    """
+
+    def __init__(self, solver: Solver, warmup_epochs: int = 0, warmup_loss: float | None = None) -> None:
+        if warmup_epochs < 0 or (warmup_loss is not None and warmup_loss < 0):
+            raise ValueError(f"expected warm-up figures >= 0, got {warmup_epochs} epochs and loss {warmup_loss}")
+        self.solver = solver
+        self.warmup_epochs = warmup_epochs
+        self.warmup_loss = warmup_loss
+        self.active = False
+        self._losses: list[float] = []
+        self._solves: list[tuple[float, float, int]] = []
+        self._seen: set[Status] = set()
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a MONAI trainer."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._solve)
+        engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._watch_loss)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._complete_epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Whether warm-up is over."""
+        return {"active": self.active}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take :meth:`state_dict` back."""
+        self.active = bool(state_dict["active"])
+
+    def _start_epoch(self, engine: Engine) -> None:
+        if not self.active and engine.state.epoch > self.warmup_epochs:
+            self._activate(engine)
+        self._losses, self._solves = [], []
+
+    def _activate(self, engine: Engine) -> None:
+        self.active = True
+        logger.info(
+            f"Warm-up is over, pseudo-labels start: {engine.state.epoch - 1} epochs were trained on seeds alone."
+        )
+
+    def _solve(self, engine: Engine) -> None:
+        if not self.active:
+            return
+        state: Any = engine.state
+        logits, targets = state.output[CommonKeys.PRED].detach(), state.output[CommonKeys.LABEL]
+        if not logits.isfinite().all():  # a poisoned batch is the guard's to skip and to name, not the solver's
+            return
+        solution: Solution = self.solver(logits, targets[GUIDE], targets[SCRIBBLE])
+        targets[PSEUDO_LABEL] = solution.labels
+        before, after = solution.energy[0].mean().item(), solution.energy[-1].mean().item()
+        self._solves.append((before, after, solution.steps))
+        state.solver_status = str(solution.status)
+        if solution.status in (Status.DIVERGED, Status.MAX_STEPS) and solution.status not in self._seen:
+            self._seen.add(solution.status)
+            warnings.warn(f"Pseudo-labels at iteration {state.iteration}: {solution.status}", stacklevel=2)
+
+    def _watch_loss(self, engine: Engine) -> None:
+        if not self.active and self.warmup_loss is not None:
+            output: Any = engine.state.output
+            self._losses.append(output[CommonKeys.LOSS].item())
+
+    def _complete_epoch(self, engine: Engine) -> None:
+        if self._solves:
+            names = ("solver_energy_before", "solver_energy_after", "solver_steps")
+            for name, values in zip(names, zip(*self._solves)):
+                engine.state.metrics[name] = sum(values) / len(values)
+        if not self.active and self.warmup_loss is not None:
+            finite = [loss for loss in self._losses if math.isfinite(loss)]
+            mean = idist.all_reduce(sum(finite) / max(1, len(finite))) / idist.get_world_size()
+            if finite and float(mean) <= self.warmup_loss:
+                self.active = True
+                logger.info(
+                    f"Warm-up is over: the seeds' mean loss {float(mean):.3f} is at most {self.warmup_loss:.3f}."
+                )

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses with MONAI's contract: logits and a target in, a scalar out."""
+
+from __future__ import annotations
+
+from medwsss.losses.partial_cross_entropy import PartialCrossEntropyLoss
+from medwsss.losses.regularized import RegularizedLoss
+from medwsss.losses.self_labeling import SelfLabelingLoss
+
+__all__ = ["PartialCrossEntropyLoss", "RegularizedLoss", "SelfLabelingLoss"]

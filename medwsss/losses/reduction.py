@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How losses reduce: means over the voxels that carry a term, over all processes alike."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+__all__ = ["masked_mean", "voxel_count"]
+
+
+def voxel_count(mask: Tensor) -> Tensor:
+    """How many voxels ``mask`` holds, at least 1 in all; the divisor of a mean over them.
+
+    Under ``torch.distributed`` it is the mean count of a process: ``DistributedDataParallel`` averages gradients over
+    processes, and with this divisor the average is the gradient of the mean over the whole batch, however the voxels
+    are spread.
+    """
+    count = mask.sum().float()
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(count)
+        return count.clamp_min(1) / dist.get_world_size()
+    return count.clamp_min(1)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of ``values`` over ``mask``; 0, with zero gradient, where ``mask`` is empty."""
+    return torch.where(mask, values, 0).sum() / voxel_count(mask)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Eq. (4): the Potts-regularised loss on the network itself, for plain gradient descent without a solver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from medwsss.keys import GUIDE
+from medwsss.losses.partial_cross_entropy import PartialCrossEntropyLoss, scribble_of
+from medwsss.losses.reduction import voxel_count
+from medwsss.terms.cross_entropies import cross_entropy
+from medwsss.terms.energy import potts
+from medwsss.terms.neighborhoods import GridNeighborhood
+from medwsss.terms.relaxations import RELAXATIONS
+from medwsss.terms.simplex import seed_mask, void_mask
+
+__all__ = ["RegularizedLoss"]
+
+
+class RegularizedLoss(nn.Module):
+    """``−(1/|S|) Σ_{i∈S} ln σ_i^{ȳ_i} + (1/|U|) [ η Σ_{i∈U} H(σ_i) + λ Σ_{ij∈N} w_ij P(σ_i, σ_j) ]``, Eq. (4).
+
+    ``H`` is Shannon's entropy and ``U`` the unlabelled voxels. Unlike pseudo-labels, predictions are not fixed on
+    seeds, so every pair of existing voxels counts.
+
+    Args:
+        relaxation: ``P``, one of ``RELAXATIONS``.
+        neighborhood: ``N`` and ``w``.
+        eta: ``η``, weight of the entropy.
+        lam: ``λ``, weight of the pairs.
+        dice_weight: of a Dice loss on seeds, as in :class:`PartialCrossEntropyLoss`.
+
+    Shape:
+        - input: ``B K *S`` logits.
+        - target: mapping with ``scribble`` (``B 1 *S``) and ``guide`` (``B C *S``).
+        - output: scalar.
+
+    Source: Zhang & Boykov, CVPR 2025, Eq. (4).
+    """
+
+    def __init__(
+        self,
+        relaxation: str = "quadratic",
+        neighborhood: GridNeighborhood | None = None,
+        eta: float = 0.3,
+        lam: float = 6.0,
+        dice_weight: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if relaxation not in RELAXATIONS:
+            raise ValueError(f"expected relaxation in {sorted(RELAXATIONS)}, got {relaxation!r}")
+        if eta < 0 or lam < 0:
+            raise ValueError(f"expected eta >= 0 and lam >= 0, got {eta} and {lam}")
+        self.relaxation = RELAXATIONS[relaxation]
+        self.neighborhood = neighborhood or GridNeighborhood()
+        self.eta = eta
+        self.lam = lam
+        self.seed_term = PartialCrossEntropyLoss(dice_weight)
+
+    def forward(self, input: Tensor, target: Mapping[str, Tensor]) -> Tensor:  # noqa: A002 (MONAI's name)
+        """The loss of a batch."""
+        loss: Tensor = self.seed_term(input, target)
+        scribble, guide = scribble_of(target), target[GUIDE]
+        sigma = input.to(torch.promote_types(input.dtype, torch.float32)).softmax(1)
+        void = void_mask(scribble)
+        unlabeled = ~(seed_mask(scribble) | void).squeeze(1)
+        offsets = self.neighborhood.offsets(sigma.ndim - 2)
+        weights = self.neighborhood.weights(guide.to(sigma.dtype), ~void)
+        pair_sum = potts(sigma, self.relaxation, offsets, weights).sum()
+        entropy = torch.where(unlabeled, cross_entropy(sigma, sigma), 0)
+        return loss + (self.eta * entropy.sum() + self.lam * pair_sum) / voxel_count(unlabeled)

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metrics that leave unlabelled voxels out and don't score a miss as perfect."""
+
+from __future__ import annotations
+
+from medwsss.metrics.segmentation import ClassDiceMetric, ClassHausdorffMetric
+
+__all__ = ["ClassDiceMetric", "ClassHausdorffMetric"]
