@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the label convention of a source to classes, UNLABELED and VOID: array version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Union
+
+import numpy as np
+import torch
+from monai.config import NdarrayOrTensor
+from monai.data import get_track_meta
+from monai.transforms import Transform
+from monai.utils import ImageMetaKey, TransformBackends, convert_to_dst_type, convert_to_tensor, ensure_tuple
+
+from medwsss.keys import UNLABELED, VOID
+
+Value = Union[int, Sequence[int]]  #: a label as the source writes it: a number, or one number a channel
+
+_SHOWN = 5  # how many undeclared values an error lists
+
+
+class MapWeakLabels(Transform):
+    """Map the values of a label map onto classes ``0 .. num_classes - 1``, ``UNLABELED`` and ``VOID``.
+
+    Every value a source may contain has to be declared; one that is not is an error and never a guess. All
+    parameters speak of values *as the source writes them*, so their order does not matter:
+
+    ====================================  =============================================================
+    classes 0..3, 4 unlabelled (ACDC)     ``num_classes=4, ignore_values=4``
+    255 unlabelled, 254 padding           ``num_classes=21, ignore_values=255, void_values=254``
+    1 foreground, 2 background, 0 none    ``num_classes=2, mapping={1: 1, 2: 0}, ignore_values=0``
+    colours (black unlabelled)            ``num_classes=2, colors=[[255, 0, 0], [0, 255, 0]],
+                                          ignore_values=[[0, 0, 0]]``
+    one map a class (none set: no label)  ``num_classes=2, colors=[[1, 0], [0, 1]], ignore_values=[[0, 0]]``
+    dense mask                            ``num_classes=4``
+    ====================================  =============================================================
+
+    Args:
+        num_classes: number of classes K, background included.
+        ignore_values: value or values that mean "exists, but nobody annotated it".
+        void_values: value or values that mean "no image here": padding, nodata, a declared void border.
+        mapping: ``{source value: class}`` where the class numbers of the source are others; it is complete, so a
+            value it leaves out is undeclared. Keys may be text, as JSON writes them. Default: numbers are classes.
+        colors: the k-th entry is the colour (one number a channel) of class k; ``ignore_values`` and
+            ``void_values`` are then lists of colours too. The channel axis comes first and is reduced to one.
+
+    Raises:
+        ValueError: where the declarations contradict each other.
+    """
+
+    backend = [TransformBackends.TORCH, TransformBackends.NUMPY]
+
+    def __init__(
+        self,
+        num_classes: int,
+        ignore_values: Value | Sequence[Value] = (),
+        void_values: Value | Sequence[Value] = (),
+        mapping: Mapping[Any, int] | None = None,
+        colors: Sequence[Sequence[int]] | None = None,
+    ) -> None:
+        if not 1 <= num_classes <= VOID:
+            raise ValueError(f"expected num_classes from 1 to {VOID}, got {num_classes}")
+        if colors is not None and (mapping is not None or len(colors) != num_classes):
+            raise ValueError(f"expected {num_classes} colors, one a class, and no mapping, got {colors}, {mapping}")
+        self.num_classes = num_classes
+        self.channels = None if colors is None else len(colors[0])
+
+        identity = {k: k for k in range(num_classes)}
+        declared: list[tuple[Any, int]] = list((identity if mapping is None else mapping).items())
+        if colors is not None:
+            declared = [(color, k) for k, color in enumerate(colors)]
+        for value, k in declared:
+            if k not in range(num_classes):
+                raise ValueError(f"expected value {value} to map to a class of 0..{num_classes - 1}, got {k}")
+        declared += [(value, UNLABELED) for value in ensure_tuple(ignore_values)]
+        declared += [(value, VOID) for value in ensure_tuple(void_values)]
+
+        self.table: dict[int | tuple[int, ...], int] = {}
+        for value, target in declared:
+            value = int(value) if self.channels is None else tuple(value)
+            if self.table.setdefault(value, target) != target:
+                raise ValueError(f"expected value {value} to mean one thing, got {self.table[value]} and {target}")
+
+    def __call__(self, img: NdarrayOrTensor) -> torch.Tensor:
+        """Map one label map.
+
+        Args:
+            img: any numeric type, any shape; with ``colors``, channels first. Floats must hold integers.
+
+        Returns:
+            ``uint8`` of the same shape (with ``colors``: one channel), a ``MetaTensor`` with the metadata of ``img``.
+
+        Raises:
+            ValueError: for an undeclared value (0.5 and NaN are such), naming file, values and numbers of voxels.
+        """
+        # float32 holds every value that can be declared; in uint8, 254 == -2 would be true
+        source = convert_to_tensor(img, dtype=torch.float32)
+        shape = source.shape
+        if self.channels is not None:
+            if shape[0] != self.channels:
+                raise ValueError(f"expected {self.channels} channels, got shape {tuple(shape)} in {_origin(img)}")
+            shape = torch.Size((1, *shape[1:]))
+
+        labels = torch.zeros(shape, dtype=torch.uint8, device=source.device)
+        unknown = torch.ones(shape, dtype=torch.bool, device=source.device)
+        for value, target in self.table.items():
+            found = _equals(source, value)
+            labels[found] = target
+            unknown[found] = False
+        if unknown.any():
+            raise ValueError(f"expected {self._expected()}, got {self._listed(source, unknown)} in {_origin(img)}")
+        out: torch.Tensor = convert_to_dst_type(
+            labels, convert_to_tensor(img, track_meta=get_track_meta()), dtype=torch.uint8
+        )[0]
+        return out
+
+    def _expected(self) -> str:
+        kinds = {UNLABELED: "unlabelled", VOID: "void"}
+        return "labels " + ", ".join(f"{value} ({kinds.get(k, f'class {k}')})" for value, k in self.table.items())
+
+    def _listed(self, source: torch.Tensor, unknown: torch.Tensor) -> str:
+        wrong = source[unknown] if self.channels is None else source[:, unknown[0]]
+        values, counts = np.unique(wrong.numpy(force=True), return_counts=True, axis=self.channels and 1)
+        texts = [" ".join(f"{v:g}" for v in np.atleast_1d(value)) for value in values.T]
+        listed = ", ".join(f"{text} ({n} voxels)" for text, n in zip(texts[:_SHOWN], counts))
+        return listed + (f" and {len(texts) - _SHOWN} more values" if len(texts) > _SHOWN else "")
+
+
+def _origin(img: NdarrayOrTensor) -> str:
+    return str(getattr(img, "meta", {}).get(ImageMetaKey.FILENAME_OR_OBJ, "an array without a file name"))
+
+
+def _equals(source: torch.Tensor, value: int | tuple[int, ...]) -> torch.Tensor:
+    if isinstance(value, int):
+        return source == value
+    return (source == source.new_tensor(value).view(-1, *[1] * (source.ndim - 1))).all(0, keepdim=True)
