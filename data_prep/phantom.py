@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The default study: seeded 3-D phantoms with scribbles, made in a few seconds, no download.
+
+Each volume shows a body in air with four structures whose shape, pose and grey values vary from volume to volume:
+
+1. ``organ``      big, smooth, soft;
+2. ``neighbour``  touches the organ and is only a little brighter;
+3. ``mass``       the organ's mean grey value, but textured;
+4. ``vessel``     a thin bright curved tube.
+
+Background holds look-alikes (a bright bone, a soft lump), so that grey value alone decides nothing. Partial-volume
+blur, a smooth bias field and noise come on top. Grey values are on the 0 to 255 scale on which contrast bandwidths are
+usually quoted. Scribbles cover 0.4 % of the voxels.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+from skimage.graph import route_through_array
+from tqdm import tqdm
+
+from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED
+
+CLASSES = ("background", "organ", "neighbour", "mass", "vessel")
+SPACING = (1.0, 1.0, 2.5)  # mm
+SLICE_STEP = 3  # a hand annotates every third slice
+SPLITS = ("training", "validation")
+
+
+def ensure_phantom_study(folder: str | Path) -> Path:
+    """Path of the study's ``dataset.json`` in ``folder``; the default study is made first if that file is absent."""
+    path = Path(folder) / "dataset.json"
+    return path if path.exists() else make_phantom_study(folder)
+
+
+def make_phantom_study(
+    folder: str | Path,
+    training: int = 16,
+    validation: int = 4,
+    seed: int = 0,
+    shape: tuple[int, int, int] = (64, 64, 28),
+) -> Path:
+    """Write a phantom study as NIfTI files with a Decathlon style ``dataset.json``; same arguments, same bytes.
+
+    The study appears in ``folder`` complete or not at all: it is written beside it and renamed at the end.
+
+    Args:
+        folder: where to; absent or empty.
+        training: number of volumes with image, scribble and (for the upper bound) dense label.
+        validation: number of volumes with image and dense label.
+        seed: every volume draws from its own stream, so more volumes leave the first ones as they were.
+        shape: voxels; anatomy scales with it, spacing stays 1 x 1 x 2.5 mm.
+
+    Returns:
+        path of ``dataset.json``.
+
+    Raises:
+        ValueError: ``folder`` holds something else already.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+        study = Path(temporary) / "study"
+        _write_study(study, dict(zip(SPLITS, (training, validation))), seed, shape)
+        try:
+            study.rename(folder)
+        except OSError as error:
+            if not (folder / "dataset.json").exists():  # else another process made the same study meanwhile
+                raise ValueError(f"expected {folder} to be absent or empty, got a folder or file in use") from error
+    return folder / "dataset.json"
+
+
+def _write_study(folder: Path, counts: dict[str, int], seed: int, shape: tuple[int, int, int]) -> None:
+    items: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}
+    cases = [(split, index) for split in SPLITS for index in range(counts[split])]
+    for split, index in tqdm(cases, desc="phantom study", unit="volume"):
+        rng = np.random.default_rng([seed, SPLITS.index(split), index])
+        image, label = _phantom(rng, shape)
+        volumes = {IMAGE: image, LABEL: label}
+        if split == "training":
+            volumes[SCRIBBLE] = _scribble(rng, label)
+        item = {}
+        for key, volume in volumes.items():
+            path = folder / f"{key}s" / f"{split}_{index:03d}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(volume, np.diag((*SPACING, 1.0))), path)
+            item[key] = path.relative_to(folder).as_posix()
+        items[split].append(item)
+    description = {
+        "name": "phantom",
+        "description": f"Seeded synthetic volumes with scribbles in one of {SLICE_STEP} axial slices (seed {seed}).",
+        "labels": {str(k): name for k, name in enumerate(CLASSES)},
+        "num_classes": len(CLASSES),
+        "ignore_value": UNLABELED,
+        **items,
+    }
+    (folder / "dataset.json").write_text(json.dumps(description, indent=2) + "\n")
+
+
+def _smooth_field(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> np.ndarray:
+    """Smooth noise of zero mean and unit deviation; ``scale``: correlation length as a fraction of the volume."""
+    field = ndimage.gaussian_filter(rng.standard_normal(shape), [scale * n for n in shape], mode="reflect")
+    return np.asarray((field - field.mean()) / field.std())
+
+
+def _phantom(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """One volume: int16 grey values and uint8 labels."""
+    x = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij"))
+    x = x + 0.04 * np.stack([_smooth_field(rng, shape, 0.12) for _ in shape])  # uneven outlines
+    x = x + rng.uniform(-0.08, 0.08, (3, 1, 1, 1))  # pose: shift, then a turn about the axis of the slices
+    turn, mirror = rng.uniform(-0.4, 0.4), rng.choice([-1, 1])
+    x = np.stack(
+        [np.cos(turn) * x[0] - np.sin(turn) * x[1], mirror * (np.sin(turn) * x[0] + np.cos(turn) * x[1]), x[2]]
+    )
+
+    def ellipsoid(centre: tuple[float, ...], radii: tuple[float, ...]) -> np.ndarray:
+        c = np.add(centre, rng.uniform(-0.05, 0.05, 3)).reshape(3, 1, 1, 1)
+        r = np.multiply(radii, rng.uniform(0.85, 1.15, 3)).reshape(3, 1, 1, 1)
+        return np.asarray((((x - c) / r) ** 2).sum(0) < 1)
+
+    wave, phase = rng.uniform(1.5, 2.5), rng.uniform(0, 2 * np.pi)  # the vessel's centre winds along the slices
+    centre = np.stack([-0.42 + 0.16 * np.sin(wave * x[2] + phase), -0.1 + 0.3 * np.cos(wave * x[2] + phase)])
+    vessel = (((x[:2] - centre) ** 2).sum(0) < rng.uniform(0.09, 0.12) ** 2) & (abs(x[2]) < 0.85)
+
+    body = ellipsoid((0, 0, 0), (0.95, 0.85, 1.6))
+    shades = np.where(body, 90.0, 8.0)
+    organ_grey = rng.uniform(130, 145)
+    for centre_, radii, grey in (
+        ((-0.55, 0.5, 0.1), (0.2, 0.16, 0.5), rng.uniform(195, 215)),  # bone: as bright as the vessel
+        ((0.1, -0.62, -0.1), (0.3, 0.14, 0.5), organ_grey),  # lump: as grey as the organ
+    ):
+        shades[ellipsoid(centre_, radii)] = grey
+
+    label = np.zeros(shape, np.uint8)
+    label[ellipsoid((0.3, 0.0, 0.0), (0.42, 0.42, 0.75))] = 1
+    label[ellipsoid((0.1, 0.5, 0.1), (0.34, 0.25, 0.6)) & (label == 0)] = 2
+    label[ellipsoid((0.3, -0.25, 0.15), (0.26, 0.26, 0.5))] = 3
+    label[vessel] = 4
+    for k, grey in enumerate(
+        (organ_grey, organ_grey + rng.uniform(18, 26), organ_grey, rng.uniform(195, 215)), start=1
+    ):
+        shades[label == k] = grey
+
+    texture = ndimage.gaussian_filter(rng.standard_normal(shape), [1.2 / s for s in SPACING])
+    shades = shades + np.where(label == 3, 22.0, 3.0) * texture / texture.std()
+    blurred = ndimage.gaussian_filter(shades, [0.9 / s for s in SPACING])  # partial volume
+    image = blurred * np.exp(0.1 * _smooth_field(rng, shape, 0.3)) + rng.normal(0, 7, shape)
+    return np.clip(np.rint(image), 0, 255).astype(np.int16), label
+
+
+def _scribble(rng: np.random.Generator, label: np.ndarray) -> np.ndarray:
+    """A stroke in each class of every ``SLICE_STEP``-th slice, ``UNLABELED`` elsewhere."""
+    scribble = np.full_like(label, UNLABELED)
+    for z in range(1, label.shape[2], SLICE_STEP):
+        for k in range(len(CLASSES)):
+            components, count = ndimage.label(label[..., z] == k)
+            for component in range(1, count + 1):
+                rows, columns = _stroke(rng, components == component)
+                scribble[rows, columns, z] = k
+    return scribble
+
+
+def _stroke(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
+    """2 x length indices of a one pixel wide path in ``mask``: near its middle, trembling, shorter than it could be.
+
+    The path is the cheapest one between two far points, where a pixel costs more the nearer it lies to the border; it
+    ends early, as a hand does, and pixels outside the mask cannot be entered.
+    """
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    inside = np.argwhere(depth > 0.5 * depth.max())
+    ends = inside[rng.integers(len(inside), size=8)]  # of a few random points, the two farthest apart
+    far = ((ends[:, None] - ends[None]) ** 2).sum(-1)
+    start, stop = (ends[i] for i in np.unravel_index(far.argmax(), far.shape))
+    cost = np.where(mask, (1 + rng.uniform(0, 1, mask.shape)) / np.maximum(depth, 0.5), -1)  # negative: no way through
+    path, _ = route_through_array(cost, start, stop)
+    length = max(1, round(rng.uniform(0.4, 0.8) * len(path)))
+    return np.transpose(path[:length])
