@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The last thing one sees of a run: how good it got, class by class, and where its files are."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+from ignite.engine import Engine, Events
+from monai.engines import Workflow
+from torch import Tensor
+
+from medwsss.handlers.atomic import write_atomically
+
+__all__ = ["ReportHandler"]
+
+METRICS = {"Dice": "val_mean_dice", "HD95 (mm)": "val_hd95"}
+FILES = {
+    "best model": "model.pt",
+    "checkpoints": "checkpoints/*",
+    "TensorBoard": "tensorboard",
+    "pictures": "pictures",
+}
+
+
+class ReportHandler:
+    """Prints the best epoch's validation figures when a run ends, and writes them to ``output_dir/report.json``.
+
+    A figure is the mean over cases of what a metric says of one class, taken from ``validator.state.metric_details``,
+    which MONAI's ``IgniteMetricHandler`` fills by itself. Cases where it is NaN are left out, and the row "mean" is the
+    mean over classes. Give the handler the metrics of :mod:`medwsss.metrics`, not MONAI's own handlers:
+    ``HausdorffDistance`` never passes the voxel spacing on, so its distances are in voxels, and one missed class makes
+    every mean infinite; ``MeanDice`` leaves out a case where a class was predicted that is not there.
+
+    The best epoch is the validator's (``state.best_metric_epoch``, by key metric). With this handler, and with
+    :class:`~medwsss.handlers.BestModel`, in the checkpoint the best figures outlive a resume, and a finished run that
+    is started again prints them again.
+
+    Attach it to the trainer, or to an evaluator alone.
+
+    Args:
+        output_dir: the run's folder.
+        validator: evaluator to watch; by default the engine attached to.
+        class_names: one for each class; background comes first and is left out where the metrics leave it out.
+            By default classes have numbers.
+        metrics: column title to name of the metric.
+        files: title to glob pattern inside ``output_dir``; what exists is listed.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        validator: Workflow | None = None,
+        class_names: Sequence[str] | None = None,
+        metrics: Mapping[str, str] = METRICS,
+        files: Mapping[str, str] = FILES,
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.validator = validator
+        self.class_names = class_names
+        self.metrics = metrics
+        self.files = files
+        self.best: dict[str, Any] = {}
+        self.logger = logging.getLogger(__name__)
+
+    def attach(self, engine: Workflow) -> None:
+        """Watch the validator, report when ``engine`` is done."""
+        self.validator = self.validator or engine
+        self.validator.add_event_handler(Events.COMPLETED, self.keep)
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Figures of the best epoch so far."""
+        return dict(self.best)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over the figures of an earlier run."""
+        self.best = dict(state_dict)
+
+    def keep(self, validator: Workflow) -> None:
+        """Remember this validation if it is the best so far."""
+        state = validator.state
+        if state.best_metric_epoch == state.epoch:
+            rows = {title: self._rows(state.metric_details[name]) for title, name in self.metrics.items()}
+            self.best = {"epoch": state.epoch, "figures": rows}
+
+    def _rows(self, details: Tensor) -> dict[str, float]:
+        """Cases x classes to class name → figure."""
+        values = details.double().nanmean(0)
+        names = self.class_names or [f"class {k}" for k in range(1, len(values) + 1)]
+        background = len(names) - len(values)
+        if background not in (0, 1):
+            raise ValueError(f"expected names of {len(values)} classes, with or without background, got {list(names)}")
+        return dict(zip([*names[background:], "mean"], [*values.tolist(), values.nanmean().item()]))
+
+    @idist.one_rank_only()
+    def __call__(self, engine: Engine) -> None:
+        """Print and write the report."""
+        files = {
+            title: [str(p) for p in sorted(self.output_dir.glob(pattern))] for title, pattern in self.files.items()
+        }
+        report = {"best_epoch": self.best.get("epoch"), "validation": self.best.get("figures", {}), "files": files}
+        path = self.output_dir / "report.json"
+        write_atomically(memoryview((json.dumps(_without_nan(report), indent=2) + "\n").encode()), path)
+        print("\n" + self._text(files), flush=True)
+        self.logger.info("report: %s", path)
+
+    def _text(self, files: Mapping[str, Sequence[str]]) -> str:
+        lines = ["No validation was run."]
+        if self.best:
+            figures = self.best["figures"]
+            rows = list(next(iter(figures.values())))
+            width = max(map(len, rows))
+            lines = [f"Validation, best epoch {self.best['epoch']}", " " * width + "".join(f"{t:>12}" for t in figures)]
+            lines += [
+                f"{row:{width}}" + "".join(f"{_number(column[row]):>12}" for column in figures.values()) for row in rows
+            ]
+        return "\n".join(lines + [f"{title}: {', '.join(paths)}" for title, paths in files.items() if paths])
+
+
+def _number(value: float) -> str:
+    return "–" if isnan(value) else f"{value:.3f}"
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON knows no NaN: null instead."""
+    if isinstance(value, Mapping):
+        return {k: _without_nan(v) for k, v in value.items()}
+    return None if isinstance(value, float) and isnan(value) else value
