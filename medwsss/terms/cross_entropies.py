@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from medwsss.terms.simplex import safe_log, safe_reciprocal
@@ -31,11 +32,13 @@ class CrossEntropy:
         name: in :data:`CROSS_ENTROPIES`.
         value: ``(y, sigma) → B *S``.
         gradient: ``(y, sigma) → B K *S``, the derivative in ``y``.
+        curvature: ``(y, sigma) → B *S``, a bound on how fast that derivative changes along ``ln y``.
     """
 
     name: str
     value: Callable[[Tensor, Tensor], Tensor]
     gradient: Callable[[Tensor, Tensor], Tensor]
+    curvature: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, y: Tensor, sigma: Tensor) -> Tensor:
         return self.value(y, sigma)
@@ -50,6 +53,7 @@ cross_entropy = CrossEntropy(
     "cross_entropy",
     value=lambda y, sigma: -(y * safe_log(sigma)).sum(1),
     gradient=lambda y, sigma: -safe_log(sigma),
+    curvature=lambda y, sigma: torch.ones_like(y[:, 0]),
 )
 
 #: Eq. (10): ``H_RCE(y, σ) = −Σ_k σ^k ln y^k``
@@ -57,6 +61,7 @@ reverse_cross_entropy = CrossEntropy(
     "reverse_cross_entropy",
     value=lambda y, sigma: -(sigma * safe_log(y)).sum(1),
     gradient=lambda y, sigma: -sigma * safe_reciprocal(y),
+    curvature=lambda y, sigma: (sigma * safe_reciprocal(y)).amax(1),
 )
 
 #: Eq. (11): ``H_CCE(y, σ) = −ln Σ_k σ^k y^k``
@@ -64,6 +69,7 @@ collision_cross_entropy = CrossEntropy(
     "collision_cross_entropy",
     value=lambda y, sigma: -safe_log(_collision(y, sigma)),
     gradient=lambda y, sigma: -sigma * safe_reciprocal(_collision(y, sigma)).unsqueeze(1),
+    curvature=lambda y, sigma: safe_reciprocal(_collision(y, sigma)),
 )
 
 #: §3.1: ``H_Q(y, σ) = ‖y − σ‖²``
@@ -71,6 +77,7 @@ quadratic = CrossEntropy(
     "quadratic",
     value=lambda y, sigma: (y - sigma).square().sum(1),
     gradient=lambda y, sigma: 2 * (y - sigma),
+    curvature=lambda y, sigma: torch.full_like(y[:, 0], 2),
 )
 
 CROSS_ENTROPIES: dict[str, CrossEntropy] = {

@@ -137,11 +137,20 @@ class BoundEnergy:
 
     def value_and_gradient(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """``E(y)`` and ``∂E/∂y`` in one pass over the pairs."""
+        return self.model(y)[:2]
+
+    def model(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``E(y)``, ``∂E/∂y`` and a curvature ``c`` for each voxel (``B 1 *S``), in one pass over the pairs.
+
+        ``c_i = η c_H(y_i, σ_i) + Σ_j λ w_ij |∂P/∂(p·q)|``, by about which ``∂E/∂y_i`` changes when ``ln y_i`` changes by
+        1: ``|∂P/∂(p·q)|`` is 1 for BL and Q, ``1/(‖p‖‖q‖)`` for NQ, ``1/p·q`` for CCE and CD, ``1/(1 − ½‖p − q‖²)`` for LQ.
+        """
         unary = torch.where(self.free.squeeze(1), self.cross_entropy(y, self.sigma), 0)
         value = self.eta * unary.flatten(1).sum(1)
         gradient = torch.where(self.free, self.eta * self.cross_entropy.gradient(y, self.sigma), 0)
         squared_norm = (y * y).sum(1, keepdim=True)
         radial = torch.zeros_like(squared_norm)  # Σ_j w_ij ∂P/∂‖y_i‖²
+        curvature = self.eta * self.cross_entropy.curvature(y, self.sigma).unsqueeze(1)
         for offset, w in zip(self.offsets, self.weights):
             p, q = pairs(y, offset)
             potential, s_pq, s_pp, s_qq = self.relaxation.slopes(
@@ -152,10 +161,13 @@ class BoundEnergy:
             at_p, at_q = pairs(gradient, offset)
             at_p.addcmul_(s_pq, q)
             at_q.addcmul_(s_pq, p)
+            curvature_p, curvature_q = pairs(curvature, offset)
+            curvature_p.sub_(s_pq)
+            curvature_q.sub_(s_pq)
             radial_p, radial_q = pairs(radial, offset)
             radial_p.add_(w * s_pp)
             radial_q.add_(w * s_qq)
-        return value, gradient.addcmul_(radial, y, value=2)
+        return value, gradient.addcmul_(radial, y, value=2), curvature
 
 
 def _takes_part(seeds: Tensor, void: Tensor, offset: Sequence[int]) -> Tensor:

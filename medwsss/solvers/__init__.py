@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Solvers of the pseudo-label step, ``argmin_y E(y)`` for fixed predictions."""
+
+from __future__ import annotations
+
+from medwsss.solvers.base import Solution, Solver, Status
+from medwsss.solvers.gradient_descent import GradientDescent
+from medwsss.solvers.natural_gradient import NaturalGradient
+
+__all__ = ["GradientDescent", "NaturalGradient", "Solution", "Solver", "Status"]

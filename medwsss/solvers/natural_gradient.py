@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The default solver: natural gradient with momentum, scaled voxel by voxel, never going up."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from medwsss.solvers.base import Solver, Status
+from medwsss.terms.energy import BoundEnergy, SelfLabelingEnergy
+from medwsss.terms.simplex import EPSILON
+
+__all__ = ["NaturalGradient"]
+
+#: Share of the uniform distribution in the start, so that a network that is certain and wrong can be overruled: a class
+#: grows by a factor a step, so from 0 it never would, and from 1e-6 it would take many steps that show no progress.
+UNIFORM_SHARE = 2e-3
+
+
+class Iterate(NamedTuple):
+    accepted: Tensor  # y, the best so far
+    energy: Tensor  # E(accepted), B
+    candidate: Tensor  # what the next step looks at
+    stride: Tensor  # B
+    retrying: Tensor  # B bool: the candidate is the accepted y itself, to step from it again with a shorter stride
+    slow: Tensor  # B bool: the last step hardly helped
+    converged: Tensor  # B bool
+
+
+class NaturalGradient(Solver):
+    """Natural-gradient (mirror) descent on the simplex with momentum, safeguarded so that no sample's energy ever rises.
+
+    With ``g = ∂E/∂y`` and the curvature ``c_i`` of :meth:`BoundEnergy.model`, each step is, at every free voxel,
+
+        ``y_i ← softmax( ln y_i + momentum · (ln y_i − ln y_i') − stride · g_i / c_i )``
+
+    where ``y'`` is the ``y`` of the step before. In the log-domain the natural gradient is ``g`` itself: there is no
+    softmax Jacobian, which is what makes plain descent on logits crawl where labels are nearly decided.
+
+    Samples of a batch are solved independently. One whose energy would rise goes back to its last ``y``, forgets its
+    momentum and halves its stride; one whose energy falls by less than ``tolerance`` of itself in each of two steps in
+    a row (momentum can make a single step short) is done. The start is mixed with 0.2 % of the uniform distribution, so
+    the first energy differs slightly from the network's own.
+
+    Args:
+        energy: what to minimise.
+        max_steps: the bound on steps; a step that is refused counts.
+        tolerance: relative fall of a sample's energy in a step below which the sample is done.
+        stride: step length in units of 1/curvature, to begin with.
+        momentum: share of the last change of ``ln y`` that is repeated.
+
+    Raises:
+        ValueError: for a tolerance below 0, a stride that is not positive or a momentum outside [0, 1).
+    """
+
+    def __init__(
+        self,
+        energy: SelfLabelingEnergy,
+        max_steps: int = 50,
+        tolerance: float = 1e-3,
+        stride: float = 3.0,
+        momentum: float = 0.6,
+    ) -> None:
+        super().__init__(energy, max_steps)
+        if tolerance < 0 or stride <= 0 or not 0 <= momentum < 1:
+            raise ValueError(
+                f"expected tolerance >= 0, stride > 0 and 0 <= momentum < 1, got {tolerance}, {stride}, {momentum}"
+            )
+        self.tolerance = tolerance
+        self.stride = stride
+        self.momentum = momentum
+
+    def start(self, problem: BoundEnergy, initial: Tensor | None) -> Iterate:
+        """From the network's predictions or the given labels, mixed with a little of the uniform distribution."""
+        y = problem.sigma if initial is None else initial.to(problem.sigma.dtype)
+        y = problem.reset((1 - UNIFORM_SHARE) * y + UNIFORM_SHARE / y.shape[1])
+        stride = y.new_full((y.shape[0],), self.stride)
+        energy, candidate = self._look(problem, y, y, stride)
+        no = torch.zeros_like(stride, dtype=torch.bool)
+        return Iterate(y, energy, candidate, stride, no, no, no)
+
+    def step(self, problem: BoundEnergy, state: Iterate) -> Iterate:
+        """Look at the candidate: take it and step on from it, or go back."""
+        energy, following = self._look(problem, state.candidate, state.accepted, state.stride)
+        better = (energy <= state.energy) & ~state.converged
+        slow = better & ~state.retrying & (state.energy - energy <= self.tolerance * state.energy)
+        return Iterate(
+            accepted=_choose(better, state.candidate, state.accepted),
+            energy=torch.where(better, energy, state.energy),
+            candidate=_choose(better, following, state.accepted),
+            stride=torch.where(better, state.stride, state.stride / 2),
+            retrying=~better,
+            slow=slow,
+            converged=state.converged | (slow & state.slow),
+        )
+
+    def energies(self, state: Iterate) -> Tensor:
+        """``E(y)`` of what is accepted: never rises."""
+        return state.energy
+
+    def labels(self, problem: BoundEnergy, state: Iterate) -> Tensor:
+        """The best ``y``, which is the last accepted."""
+        return state.accepted
+
+    def status(self, state: Iterate, energies: list[Tensor]) -> Status | None:
+        """Done when every sample is."""
+        if state.converged.all():
+            return Status.CONVERGED
+        return Status.MAX_STEPS if len(energies) > self.max_steps else None
+
+    def _look(self, problem: BoundEnergy, y: Tensor, previous: Tensor, stride: Tensor) -> tuple[Tensor, Tensor]:
+        """``E(y)`` and where to go from ``y``."""
+        energy, gradient, curvature = problem.model(y)
+        # The scale is 0 where nothing pulls (λ = η = 0); the gradient is too.
+        scale = -_per_sample(stride, y) / curvature.clamp_min(torch.finfo(y.dtype).tiny)
+        pull = scale * (gradient - (y * gradient).sum(1, keepdim=True))
+        log_y = y.clamp_min(EPSILON).log()
+        pull += log_y + self.momentum * (log_y - previous.clamp_min(EPSILON).log())
+        return energy, problem.reset(pull.softmax(1).clamp_min(EPSILON))
+
+
+def _per_sample(x: Tensor, like: Tensor) -> Tensor:
+    return x.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _choose(first: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Samples of ``a`` where ``first``, of ``b`` elsewhere."""
+    return torch.where(_per_sample(first, a), a, b)
