@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -83,6 +84,12 @@ def load_datalist(
     return loaded
 
 
+def read_class_names(path: PathLike, num_classes: int) -> list[str]:
+    """Names of the classes by the list's ``labels`` (``{"0": "background", …}``), else ``class k``."""
+    labels = json.loads(Path(path).read_text(encoding="utf-8")).get("labels", {})
+    return [str(labels.get(str(k), f"class {k}")) for k in range(num_classes)]
+
+
 @dataclass
 class DatalistSummary:
     """What a data list holds; ranges are smallest and largest value, an axis (a channel) each."""
@@ -102,6 +109,12 @@ class DatalistSummary:
         self.shape = _widened(self.shape, torch.tensor(shape))
         self.spacing = _widened(self.spacing, affine_to_spacing(image.affine, len(shape)))
         self.intensity = _widened(self.intensity, *image.as_tensor().flatten(1).aminmax(dim=1))
+
+    @property
+    def typical_spacing(self) -> list[float]:
+        """One spacing for the whole list, for the distances in pair weights: the geometric middle of the range."""
+        low, high = self.spacing or ((), ())
+        return [math.sqrt(a * b) for a, b in zip(low, high)]
 
     def __str__(self) -> str:
         total = max(int(self.voxels.sum()), 1)

@@ -237,6 +237,7 @@ def test_summary(study):
     assert int(summary.voxels.sum()) == 60 + 36
     assert summary.shape == ((2, 5, 3), (4, 6, 3))
     assert summary.spacing == ((1.5, 1.0, 10.0), (2.0, 1.5, 10.0))
+    assert summary.typical_spacing == pytest.approx([3**0.5, 1.5**0.5, 10])
     assert summary.intensity == ((-7.0,), (59.0,))
     table = str(summary)
     assert "2 items" in table and "2 x 5 x 3 .. 4 x 6 x 3" in table and "4.167%" in table

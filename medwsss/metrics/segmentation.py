@@ -13,6 +13,7 @@ class in one of them only              0        diagonal of the volume in mm
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from typing import Any
 
@@ -99,9 +100,11 @@ class ClassHausdorffMetric(ClassMetric):
         distances = torch.full(both.shape, torch.nan, device=pred.device)
         for b, c in both.nonzero().tolist():  # MONAI warns of each empty class; those are settled above
             one = (slice(b, b + 1), slice(c + 1, c + 2))
-            distances[b, c] = compute_hausdorff_distance(
-                pred[one], truth[one], include_background=True, percentile=self.percentile, spacing=spacing
-            ).item()
+            with warnings.catch_warnings():  # MONAI 1.6 calls a function of its own in a way it has deprecated
+                warnings.simplefilter("ignore", FutureWarning)
+                distances[b, c] = compute_hausdorff_distance(
+                    pred[one], truth[one], include_background=True, percentile=self.percentile, spacing=spacing
+                ).item()
         return distances
 
     def miss(self, truth: Tensor, spacing: list[float]) -> float:

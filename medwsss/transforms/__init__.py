@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from medwsss.transforms.pseudo_labels.array import SoftPseudoLabel
+from medwsss.transforms.pseudo_labels.dictionary import SoftPseudoLabeld, SoftPseudoLabelD, SoftPseudoLabelDict
+from medwsss.transforms.sampling import SeedWeights
 from medwsss.transforms.void import VoidFilld, VoidFillD, VoidFillDict
 from medwsss.transforms.weak_labels.array import MapWeakLabels
 from medwsss.transforms.weak_labels.dictionary import MapWeakLabelsd, MapWeakLabelsD, MapWeakLabelsDict
@@ -12,6 +15,11 @@ __all__ = [
     "MapWeakLabelsD",
     "MapWeakLabelsDict",
     "MapWeakLabelsd",
+    "SeedWeights",
+    "SoftPseudoLabel",
+    "SoftPseudoLabelD",
+    "SoftPseudoLabelDict",
+    "SoftPseudoLabeld",
     "VoidFillD",
     "VoidFillDict",
     "VoidFilld",

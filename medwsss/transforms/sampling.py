@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import torch
 from monai.config import NdarrayOrTensor
 from monai.transforms import Transform
 from monai.utils import TransformBackends, convert_to_tensor
@@ -28,8 +29,8 @@ class SeedWeights(Transform):
 
     def __call__(self, scribble: NdarrayOrTensor) -> Tensor:
         """Weights of one case."""
-        labels = convert_to_tensor(scribble)
-        weights = labels.new_zeros(labels.shape).float()
+        labels: Tensor = convert_to_tensor(scribble)
+        weights = torch.zeros_like(labels, dtype=torch.float32)
         for k in labels[seed_mask(labels)].unique():
             members = labels == k
             weights[members] = 1 / members.sum().float()

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ignite handlers for MONAI's trainers and evaluators."""
+
+from __future__ import annotations
+
+from medwsss.handlers.atomic import save_atomically
+from medwsss.handlers.best_model import BestModel
+from medwsss.handlers.checkpoint import FullCheckpoint
+from medwsss.handlers.nan_guard import NonFiniteGuard
+from medwsss.handlers.pictures import PictureHandler
+from medwsss.handlers.pseudo_label import PseudoLabelHandler
+from medwsss.handlers.report import ReportHandler
+from medwsss.handlers.seeding import EpochSeeder
+
+__all__ = [
+    "BestModel",
+    "EpochSeeder",
+    "FullCheckpoint",
+    "NonFiniteGuard",
+    "PictureHandler",
+    "PseudoLabelHandler",
+    "ReportHandler",
+    "save_atomically",
+]
