@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that survive a kill at any moment.
+
+A file is written under a temporary name in the same folder, fsynced, renamed onto its final name, and the folder
+fsynced: a reader sees the old file or the new one, whole, whatever happens in between.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+
+def save_atomically(obj: Any, path: str | os.PathLike) -> None:
+    """``torch.save`` that leaves the old file or the new one at ``path``, never a part of either.
+
+    Args:
+        obj: what ``torch.load(path, weights_only=True)`` shall return.
+        path: final name; its folder is made if absent, ``path`` + ``.tmp`` is used on the way.
+
+    Raises:
+        OSError: when the file cannot be written (disk full, no permission); names the file.
+    """
+    write_atomically(serialize(obj), Path(path))
+
+
+def serialize(obj: Any) -> memoryview:
+    """The bytes ``torch.save`` writes: also a copy of the state that later steps do not touch."""
+    buffer = io.BytesIO()
+    torch.save(obj, buffer)
+    return buffer.getbuffer()
+
+
+def write_atomically(data: memoryview, path: Path) -> None:
+    """Like :func:`save_atomically`, for bytes from :func:`serialize`."""
+    temporary = path.with_name(path.name + ".tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the rename itself lives in the folder
+        finally:
+            os.close(folder)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)  # a full disk needs the room
+        raise OSError(error.errno, f"expected to write {path}, got: {error.strerror}") from error
+
+
+def load_verified(path: Path) -> Any:
+    """``torch.load`` to the CPU, of plain values and tensors only, after a look at the checksums, which PyTorch skips.
+
+    Raises:
+        Exception: of various types, for a file that is not there, not whole or not what was written.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise OSError(f"expected intact data in {path}, got a wrong checksum of {damaged}")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def bare(obj: Any) -> Any:
+    """The module inside a data-parallel wrapper, so that a file does not depend on the number of processes."""
+    return obj.module if isinstance(obj, (DataParallel, DistributedDataParallel)) else obj

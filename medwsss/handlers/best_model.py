@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The weights of the best validation."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Events
+from monai.engines import Workflow
+
+from medwsss.handlers.atomic import bare, save_atomically
+
+logger = logging.getLogger(__name__)
+
+
+class BestModel:
+    """Keeps the weights of the best validation so far as a bare ``state_dict``, for ``bundle.load``.
+
+    What is best is MONAI's own ``engine.state.best_metric`` (first key metric, ``metric_cmp_fn``). List this in the
+    evaluator's ``val_handlers``, and in the ``save_dict`` of :class:`~medwsss.handlers.FullCheckpoint` so that the best
+    value survives a resume.
+
+    Args:
+        network: whose weights to keep.
+        path: the file to write, such as ``models/model.pt``.
+    """
+
+    def __init__(self, network: torch.nn.Module, path: str | os.PathLike) -> None:
+        self.network = network
+        self.path = path
+
+    def attach(self, engine: Workflow) -> None:
+        self._engine = engine
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Workflow) -> None:
+        state = engine.state
+        if state.best_metric_epoch != state.epoch:
+            return
+        if math.isnan(state.best_metric):
+            # nothing compares greater than NaN: as "best" it would stay there for good
+            logger.warning("Validation metric %s is NaN in epoch %d: not kept.", state.key_metric_name, state.epoch)
+            state.best_metric_epoch = -1
+        elif idist.get_rank() == 0:
+            save_atomically(bare(self.network).state_dict(), self.path)
+
+    def state_dict(self) -> dict[str, float]:
+        state = self._engine.state
+        return {"best_metric": float(state.best_metric), "best_metric_epoch": state.best_metric_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        for name, value in state_dict.items():
+            setattr(self._engine.state, name, value)
