@@ -7,12 +7,13 @@ import difflib
 import inspect
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import fire
 from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow, run, update_kwargs
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
+
+from medwsss.command_line import is_bundle_run
 
 
 def check_override_names(argv: Sequence[str] | None = None) -> None:
@@ -28,7 +29,7 @@ def check_override_names(argv: Sequence[str] | None = None) -> None:
         ValueError: for names that nobody would read, each with the closest name that exists.
     """
     argv = sys.argv if argv is None else argv
-    if Path(argv[0]).parts[-3:] != ("monai", "bundle", "__main__.py") or argv[1:2] != ["run"]:
+    if not is_bundle_run(argv):
         return
 
     # Fire itself reads the options, so that names and values arrive as they do in MONAI's ``run``

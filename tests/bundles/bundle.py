@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle on a study of a few seconds: configurations, overrides and runs shared by the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigWorkflow
+
+REPOSITORY = Path(__file__).parents[2]
+BUNDLE = REPOSITORY / "bundles" / "scribble"
+
+# two updates an epoch on two volumes, a validation and the first pseudo-labels in epoch 2
+TINY: dict[str, Any] = {
+    "epochs": 2,
+    "warmup_epochs": 1,
+    "val_interval": 1,
+    "channels": [4, 8],
+    "patch_size": [16, 16, 8],
+    "samples_per_volume": 2,
+    "batch_size": 2,
+    "device": "cpu",
+    "amp": False,
+    "workers": 0,
+}
+TINY_2D = {**TINY, "spatial_dims": 2, "patch_size": [16, 16]}
+
+
+def config(*names: str) -> list[str]:
+    """Paths of ``train.json`` or what else is named, without the ending."""
+    return [str(BUNDLE / f"{name}.json") for name in names or ("train",)]
+
+
+def read(name: str) -> dict[str, Any]:
+    """The text of a configuration, unparsed."""
+    content: dict[str, Any] = json.loads((BUNDLE / f"{name}.json").read_text())
+    return content
+
+
+def workflow(*names: str, kind: str = "train", run_id: str = "run", **overrides: Any) -> ConfigWorkflow:
+    """The workflow of these configurations; the tests' logging stays as it is."""
+    return ConfigWorkflow(config(*names), workflow_type=kind, logging_file=False, run_id=run_id, **overrides)
+
+
+def execute(flow: ConfigWorkflow) -> ConfigWorkflow:
+    """Initialize, run and finalize."""
+    flow.initialize()
+    flow.run()
+    flow.finalize()
+    return flow
+
+
+def train(study: Path, output: Path, *names: str, **overrides: Any) -> ConfigWorkflow:
+    """Train on the study with ``TINY`` and more overrides."""
+    where = {"dataset_dir": str(study), "output_dir": str(output)}
+    return execute(workflow(*names or ("train",), **{**TINY, **where, **overrides}))
+
+
+def command(
+    study: Path, output: Path, *names: str, launcher: Sequence[str] = (), **overrides: Any
+) -> subprocess.Popen[str]:
+    """``python -m monai.bundle run training …`` from the root of the repository, in a process of its own."""
+    where = {"dataset_dir": str(study), "output_dir": str(output)}
+    options = [f"--{k}={v}" for k, v in {**TINY, **where, **overrides}.items()]
+    # the paths of one file or a list, as a user would write them
+    files = [path.relative_to(REPOSITORY).as_posix() for path in map(Path, config(*names))]
+    chosen = files[0] if len(files) == 1 else str(files)
+    arguments = [sys.executable, *launcher, "-m", "monai.bundle", "run", "training", "--config_file", chosen, *options]
+    return subprocess.Popen(
+        arguments,
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data_prep.phantom import make_phantom_study
+from tests.bundles.bundle import train
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory) -> Path:
+    """Three training volumes and two validation volumes of 24 x 24 x 8 voxels."""
+    folder = tmp_path_factory.mktemp("bundle") / "study"
+    return make_phantom_study(folder, training=3, validation=2, shape=(24, 24, 8)).parent
+
+
+@pytest.fixture(scope="session")
+def trained(study, tmp_path_factory) -> Path:
+    """Output folder of a finished training."""
+    output = tmp_path_factory.mktemp("trained")
+    train(study, output)
+    return output
+
+
+@pytest.fixture(scope="session")
+def trained_slices(study, tmp_path_factory) -> Path:
+    """Output folder of a finished training with ``spatial_dims=2``."""
+    output = tmp_path_factory.mktemp("trained_slices")
+    train(study, output, spatial_dims=2, patch_size=[16, 16])
+    return output

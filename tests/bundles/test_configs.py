@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What MONAI's tools expect to find in the bundle's files, before anything runs."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+
+import jsonschema
+import pytest
+
+from tests.bundles.bundle import BUNDLE, REPOSITORY, TINY, TINY_2D, read, workflow
+
+NAMES = sorted(path.stem for path in BUNDLE.glob("*.json"))
+OVERLAYS = sorted(set(NAMES) - {"train", "inference", "metadata"})
+
+# meta_schema_20240725.json's required keys and the types that MONAI reads; the schema itself is third-party, and online
+TEXT = {"type": "string", "minLength": 1}
+VERSION = {"type": "string", "pattern": r"^\d+\.\d+\.\d+"}
+TENSOR = {
+    "type": "object",
+    "required": ["type", "format", "num_channels", "spatial_shape", "dtype", "value_range"],
+    "properties": {"num_channels": {"type": "integer"}, "spatial_shape": {"type": "array"}},
+}
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "schema": {"type": "string", "format": "uri"},
+        "version": VERSION,
+        "monai_version": VERSION,
+        "pytorch_version": VERSION,
+        "numpy_version": VERSION,
+        "required_packages_version": {"type": "object", "additionalProperties": VERSION},
+        "task": TEXT,
+        "description": TEXT,
+        "authors": TEXT,
+        "copyright": TEXT,
+        "network_data_format": {
+            "type": "object",
+            "required": ["inputs", "outputs"],
+            "properties": {
+                "inputs": {"type": "object", "required": ["image"], "additionalProperties": TENSOR},
+                "outputs": {"type": "object", "required": ["pred"], "additionalProperties": TENSOR},
+            },
+        },
+        "supported_apps": {"type": "object"},
+        "changelog": {"type": "object", "additionalProperties": TEXT},
+    },
+}
+SCHEMA["required"] = [key for key in SCHEMA["properties"] if key not in ("supported_apps", "changelog")]
+
+
+def test_the_bundle_is_complete():
+    expected = {"train", "evaluate", "inference", "multi_gpu_train", "pce", "gd", "full", "metadata"}
+    assert expected <= set(NAMES)
+    assert (BUNDLE / "LICENSE").read_text() == (REPOSITORY / "LICENSE").read_text()
+
+
+def test_configs_is_a_view_of_the_bundle():
+    links = sorted((BUNDLE / "configs").iterdir())
+    if not all(link.is_symlink() for link in links):
+        pytest.skip("this checkout has no symbolic links")
+    assert [link.name for link in links] == sorted([*(f"{name}.json" for name in NAMES), "logging.conf"])
+    assert all(link.readlink().as_posix() == f"../{link.name}" and link.is_file() for link in links)
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_overlays_are_small(name):
+    assert (BUNDLE / f"{name}.json").read_text().count("\n") <= 30
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_overlays_overlay_something(name):
+    """A mistyped id in an overlay is a new, unread one."""
+    new = {"evaluate": {"evaluating"}}.get(name, set())
+    train = read("train")
+    for key in set(read(name)) - new:
+        section = train
+        for part in key.split("#"):
+            assert part in section, f"{key} is not in train.json"
+            section = section[part]
+
+
+def test_every_handler_has_a_target():
+    """``_disabled_`` and references to handlers by number need it; a reference instead of one is invisible."""
+    train = read("train")
+    assert all("_target_" in handler for handler in train["train"]["handlers"] + train["validate"]["handlers"])
+
+
+def test_numbered_references_name_the_handlers_meant():
+    handlers, validate = read("train")["train"]["handlers"], read("train")["validate"]["handlers"]
+    saved = next(h for h in handlers if h["_target_"].endswith("FullCheckpoint"))["save_dict"]
+    targets = {f"@train#handlers#{i}": h["_target_"] for i, h in enumerate(handlers)}
+    targets |= {f"@validate#handlers#{i}": h["_target_"] for i, h in enumerate(validate)}
+    meant = {"pseudo_labels": "PseudoLabelHandler", "report": "ReportHandler", "best_model": "BestModel"}
+    meant |= {"guard": "NonFiniteGuard"}
+    for name, handler in meant.items():
+        assert targets[saved[name]] == f"medwsss.handlers.{handler}"
+
+
+def test_metadata():
+    metadata = read("metadata")
+    jsonschema.validate(metadata, SCHEMA)
+    assert len(SCHEMA["required"]) == 11
+    assert metadata["version"] in metadata["changelog"]
+    train, image = read("train"), metadata["network_data_format"]["inputs"]["image"]
+    assert (image["num_channels"], len(image["spatial_shape"])) == (train["in_channels"], train["spatial_dims"])
+    assert metadata["network_data_format"]["outputs"]["pred"]["num_channels"] == train["num_classes"]
+
+
+def test_metadata_names_the_installed_versions():
+    metadata = read("metadata")
+    named = {"monai": metadata["monai_version"], "torch": metadata["pytorch_version"]}
+    named |= {"numpy": metadata["numpy_version"], **metadata["required_packages_version"]}
+    installed = {name: version(name).split("+")[0] for name in named}
+    if installed["torch"] != "2.13.0":
+        pytest.skip("another environment than the tested one")
+    assert named == installed
+
+
+def test_inference_is_stock_monai():
+    assert "medwsss" not in (BUNDLE / "inference.json").read_text()
+
+
+def test_training_and_inference_agree():
+    """The copies that MONAI's tools make necessary."""
+    train, inference = read("train"), read("inference")
+    same = ["network_def", "channels", "strides", "patch_size", "patch_3d", "num_classes", "spatial_dims"]
+    assert {k: train[k] for k in same} == {k: inference[k] for k in same}
+    assert all(train["validate"][k] == inference[k] for k in ("slices", "windows"))
+
+    def of_image(steps):
+        """What happens to the image until it is random: LoadImaged may load more at once."""
+        kept = [{**step, "keys": "image"} for step in steps if "image" in step["keys"]]
+        return [step for step in kept if step["_target_"] != "CopyItemsd"]
+
+    expected = inference["preprocessing"]["transforms"]
+    assert len(expected) == 3
+    assert of_image(train["train"]["deterministic_transforms"]) == expected
+    assert of_image(train["validate"]["preprocessing"]["transforms"]) == expected
+
+
+@pytest.mark.parametrize(
+    "names, changes",
+    [
+        (("train",), {}),
+        (("train",), TINY_2D),
+        (("train", "pce"), {}),
+        (("train", "gd"), {}),
+        (("train", "full"), {}),
+        (("train", "acdc"), {"num_classes": 5, "ignore_values": [255], "patch_size": [16, 16]}),
+    ],
+    ids=["train", "train in 2-D", "pce", "gd", "full", "acdc"],
+)
+def test_properties_of_training(names, changes, study, tmp_path):
+    flow = workflow(*names, **{**TINY, "dataset_dir": str(study), "output_dir": str(tmp_path), **changes})
+    flow.initialize()
+    assert flow.check_properties() == []
+
+
+def test_properties_of_evaluation_and_inference(study, trained):
+    """MONAI knows evaluation properties by inference's names only, so the overlay is checked as what it overlays."""
+    changes = {**TINY, "dataset_dir": str(study), "output_dir": str(trained)}
+    flow = workflow("train", "evaluate", **changes)
+    flow.initialize()
+    assert flow.check_properties() == []
+    flow = workflow("inference", kind="infer", **inference_of(study, trained))
+    flow.initialize()
+    assert flow.check_properties() == []
+
+
+def inference_of(study, trained):
+    return {
+        "dataset_dir": str(study / "images"),
+        "output_dir": str(trained / "predictions"),
+        "model_file": str(trained / "model.pt"),
+        "channels": TINY["channels"],
+        "patch_size": TINY["patch_size"],
+    }
+
+
+def test_methods_start_from_the_same_weights(study, tmp_path):
+    """Methods are compared from equal weights, and a run killed before its first checkpoint starts over equally."""
+    weights = []
+    for names in (["train"], ["train", "pce"], ["train", "gd"], ["train", "full"]):
+        flow = workflow(*names, **TINY, dataset_dir=str(study), output_dir=str(tmp_path / names[-1]))
+        flow.initialize()
+        flow.parser.get_parsed_content("train#trainer")
+        weights.append(flow.parser.get_parsed_content("network").state_dict())
+    assert all((w[k] == weights[0][k]).all() for w in weights for k in w)
+
+
+@pytest.mark.parametrize("path", sorted(BUNDLE.glob("*.json")), ids=lambda path: path.stem)
+def test_names_are_unique(path):
+    """JSON keeps the last of two equal keys, without a word."""
+
+    def unique(pairs):
+        keys = [key for key, _ in pairs]
+        assert len(keys) == len(set(keys)), keys
+        return dict(pairs)
+
+    json.loads(path.read_text(), object_pairs_hook=unique)
