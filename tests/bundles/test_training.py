@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle trains: in 3-D and 2-D, with every method, on every kind of file."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from medwsss.keys import UNLABELED
+from tests.bundles.bundle import TINY, execute, read, train, workflow
+
+
+def of(flow, name):
+    return flow.parser.get_parsed_content(name)
+
+
+def losses(output):
+    """Training loss of every iteration, from TensorBoard's file."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(output / "tensorboard")).Reload()
+    return [event.value for event in events.Scalars("train_loss")]
+
+
+def test_output(trained):
+    """What the report promises exists, and is what MONAI's tools take."""
+    report = json.loads((trained / "report.json").read_text())
+    assert report["files"].keys() == {"best model", "checkpoints", "TensorBoard", "pictures"}
+    for files in report["files"].values():
+        assert files and all(Path(file).exists() for file in files)
+    rows = report["validation"]["Dice"]
+    assert list(rows) == ["organ", "neighbour", "mass", "vessel", "mean"]
+    assert rows["mean"] == pytest.approx(sum(list(rows.values())[:-1]) / 4)
+    state = torch.load(trained / "model.pt", weights_only=True)
+    assert all(isinstance(value, torch.Tensor) for value in state.values())
+    assert len(list((trained / "pictures").rglob("*.png"))) > 0
+    assert all(math.isfinite(loss) for loss in losses(trained))
+
+
+def test_pseudo_labels_begin_after_warm_up(study, tmp_path):
+    flow = train(study, tmp_path)
+    handler = of(flow, "train#handlers#1")
+    assert handler.active
+    metrics = of(flow, "train#trainer").state.metrics
+    assert metrics["solver_energy_after"] < metrics["solver_energy_before"]
+    assert metrics["solver_steps"] >= 1
+
+
+def test_slices(trained_slices):
+    state = torch.load(trained_slices / "model.pt", weights_only=True)
+    assert {value.ndim for name, value in state.items() if name.endswith("conv.weight")} == {4}
+    assert len(losses(trained_slices)) == 6
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("method", ["pce", "gd", "full"])
+def test_methods(study, tmp_path, method, dims):
+    changes = {k: v for k, v in TINY.items() if k != "warmup_epochs"}  # the overlay's business
+    changes |= {"patch_size": [16, 16, 8][:dims], "spatial_dims": dims}
+    where = {"dataset_dir": str(study), "output_dir": str(tmp_path)}
+    flow = execute(workflow("train", method, **changes, **where))
+    assert "solver_steps" not in of(flow, "train#trainer").state.metrics  # no pseudo-labels
+    assert (tmp_path / "model.pt").exists()
+    if method == "full":
+        batch = next(iter(of(flow, "train#dataloader")))
+        assert not (batch["scribble"] == UNLABELED).any()
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        *(("cross_entropy", c) for c in ("cross_entropy", "reverse_cross_entropy", "quadratic")),
+        *(("relaxation", r) for r in ("bilinear", "quadratic", "log_quadratic")),
+        ("dice_weight", 0.5),
+        ("connectivity", 2),
+        ("bandwidth", "auto"),
+        ("spacing", None),
+        ("solver_eta", 0.1),
+        ("warmup_loss", 10.0),
+        ("solver", {"_target_": "medwsss.solvers.GradientDescent", "energy": "@energy", "steps": 5}),
+    ],
+)
+def test_names_one_may_override(study, tmp_path, name, value):
+    flow = train(study, tmp_path, **{"epochs": 2, "val_interval": 2, name: value})
+    assert of(flow, "train#trainer").state.metrics["solver_steps"] >= 1
+    assert all(math.isfinite(loss) for loss in losses(tmp_path))
+
+
+def test_no_gradient_reaches_void(study, tmp_path):
+    """A volume smaller than the patch is padded by VOID, which is no class to learn."""
+    flow = train(study, tmp_path, patch_size=[32, 32, 16])
+    batch = next(iter(of(flow, "train#dataloader")))
+    padded = batch["image"].shape[2:].numel() - 24 * 24 * 8
+    assert batch["scribble"].shape[2:] == (32, 32, 16)
+    assert ((batch["scribble"] == 254).flatten(1).sum(1) >= padded // 2).all()
+
+
+# ---- other studies
+
+
+def write_study(folder, suffix, shape, spacing=1.0, seedless=()):
+    """Three training cases and a validation case of two classes: a bright box in the dark."""
+    rng = np.random.default_rng(0)
+    items = {"training": [], "validation": []}
+    for index in range(4):
+        label = np.zeros(shape, np.uint8)
+        label[tuple(slice(n // 4, 3 * n // 4) for n in shape)] = 1
+        image = (60 + 120 * label + rng.integers(0, 20, shape)).astype(np.uint8)
+        scribble = np.where(rng.random(shape) < 0.1, label, UNLABELED).astype(np.uint8)
+        if index in seedless:
+            scribble[:] = UNLABELED
+        files = {}
+        for key, array in {"image": image, "label": label, "scribble": scribble}.items():
+            path = folder / f"{key}_{index}{suffix}"
+            if suffix == ".png":
+                Image.fromarray(array).save(path)
+            else:
+                nib.save(nib.Nifti1Image(array, np.diag([spacing] * 3 + [1.0])), path)
+            files[key] = path.name
+        items["training" if index < 3 else "validation"].append(files)
+    (folder / "dataset.json").write_text(json.dumps(items))
+    return folder
+
+
+@pytest.mark.parametrize("suffix", [".png", ".nii", ".nii.gz"])
+def test_flat_images(tmp_path, suffix):
+    study = write_study(tmp_path, suffix, (24, 20))
+    changes = {"spatial_dims": 2, "patch_size": [16, 16], "num_classes": 2, "epochs": 12, "val_interval": 12}
+    flow = train(study, tmp_path / "output", **changes)
+    report = json.loads((tmp_path / "output" / "report.json").read_text())
+    assert list(report["validation"]["Dice"]) == ["class 1", "mean"]
+    assert of(flow, "validate#evaluator").state.best_metric > 0.5  # no network that guesses gets there
+
+
+def test_case_without_seeds(tmp_path):
+    """Warned of, and worth 0: no batch is skipped, no loss is NaN."""
+    study = write_study(tmp_path, ".nii", (16, 16, 8), seedless=[1])
+    with pytest.warns(UserWarning, match="expected seeds, got none: .*scribble_1.nii"):
+        flow = train(study, tmp_path / "output", num_classes=2, batch_size=1, samples_per_volume=1)
+    assert of(flow, "train#trainer").state.skipped_batches == 0
+    values = losses(tmp_path / "output")
+    assert all(math.isfinite(loss) for loss in values)
+    assert values[:3].count(0) == 1  # the warm-up epoch: three cases, one of them without a seed
+
+
+def test_typical_spacing_reaches_the_pair_weights(tmp_path, study):
+    flow = workflow("train", **TINY, dataset_dir=str(study), output_dir=str(tmp_path))
+    flow.initialize()
+    assert list(of(flow, "neighborhood").spacing) == pytest.approx([1, 1, 2.5])
+
+
+def test_the_default_study_is_made_when_absent(tmp_path, monkeypatch):
+    """From a fresh clone there is no data; the default of ``dataset_dir`` is relative to where one is."""
+    monkeypatch.chdir(tmp_path)
+    made = []
+    monkeypatch.setattr("data_prep.phantom.make_phantom_study", lambda folder: made.append(folder) or Path("made"))
+    flow = workflow("train")
+    flow.initialize.__self__.parser.parse(reset=True)
+    assert of(flow, "datalist") == Path("made") and made == [read("train")["dataset_dir"]]

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained bundle evaluates, predicts, and passes through MONAI's tools, all of it offline."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import monai.bundle
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.networks.nets import UNet
+
+from tests.bundles.bundle import BUNDLE, TINY, config, execute, workflow
+from tests.bundles.test_configs import SCHEMA
+from tests.bundles.test_training import write_study
+
+
+def dice(prediction, truth, k):
+    a, b = prediction == k, truth == k
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+def test_evaluation_is_of_the_saved_predictions(study, trained, tmp_path):
+    """Figures of ``evaluate`` against NumPy on the files that ``inference`` wrote: two routes, one model."""
+    output = {"dataset_dir": str(study), "output_dir": str(tmp_path), "model_file": str(trained / "model.pt")}
+    execute(workflow("train", "evaluate", **{**TINY, **output}))
+    report = json.loads((tmp_path / "evaluation" / "report.json").read_text())["validation"]["Dice"]
+    with open(tmp_path / "evaluation" / "val_mean_dice_raw.csv") as file:
+        assert len(list(csv.reader(file, delimiter="\t"))) == 3  # a header and two cases
+
+    infer(study / "images", trained, tmp_path / "predictions")
+    cases = sorted((study / "labels").glob("validation_*"))
+    figures = []
+    for case in cases:
+        truth = nib.load(case).get_fdata()
+        prediction = nib.load(tmp_path / "predictions" / case.name.replace(".nii", "_pred.nii")).get_fdata()
+        figures.append([dice(prediction, truth, k) for k in range(1, 5)])
+    assert list(report.values())[:-1] == pytest.approx(np.mean(figures, axis=0), abs=1e-6)
+
+
+def infer(images, trained, output, **changes):
+    settings = {"channels": TINY["channels"], "patch_size": TINY["patch_size"], "device": "cpu", **changes}
+    places = {"dataset_dir": str(images), "model_file": str(trained / "model.pt"), "output_dir": str(output)}
+    return execute(workflow("inference", kind="infer", **places, **settings))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_predictions_lie_where_their_images_lie(study, trained, trained_slices, tmp_path, dims):
+    turned = np.array([[0, -2, 0, 5], [1, 0, 0, -7], [0, 0, 3, 2], [0, 0, 0, 1.0]])
+    image = nib.load(next((study / "images").glob("validation_*")))
+    nib.save(nib.Nifti1Image(image.get_fdata()[:19, :, :7].astype(np.float32), turned), tmp_path / "case.nii.gz")
+    model = {2: trained_slices, 3: trained}[dims]
+    infer(tmp_path, model, tmp_path / "out", spatial_dims=dims, patch_size=[16, 16, 8][:dims])
+    prediction = nib.load(tmp_path / "out" / "case_pred.nii.gz")
+    assert prediction.shape == (19, 24, 7)
+    np.testing.assert_allclose(prediction.affine, turned, atol=1e-5)
+    assert prediction.get_data_dtype() == np.uint8 and set(np.unique(prediction.dataobj)) <= set(range(5))
+
+
+@pytest.mark.parametrize("suffix, spacing", [(".nii.gz", 0.5), (".png", 1)])
+def test_prediction_of_a_flat_image(trained_slices, tmp_path, suffix, spacing):
+    write_study(tmp_path, suffix, (24, 20), spacing)
+    changes = {"spatial_dims": 2, "patch_size": [16, 16], "pattern": f"image_3{suffix}"}
+    infer(tmp_path, trained_slices, tmp_path / "out", **changes)
+    prediction = nib.load(tmp_path / "out" / "image_3_pred.nii.gz")
+    # a PNG's rows are its second axis to MONAI, as x, y of medical images
+    assert prediction.shape[:2] == ((20, 24) if suffix == ".png" else (24, 20))
+    assert np.abs(prediction.affine[:2, :2]).max() == spacing
+
+
+# ---- MONAI's tools
+
+
+def test_verify_metadata(tmp_path):
+    schema = tmp_path / "schema.json"
+    schema.write_text(json.dumps(SCHEMA))
+    monai.bundle.verify_metadata(meta_file=str(BUNDLE / "metadata.json"), filepath=str(schema))
+    schema.write_text(json.dumps({**SCHEMA, "required": ["nothing"]}))
+    with pytest.raises(ValueError, match="nothing"):
+        monai.bundle.verify_metadata(meta_file=str(BUNDLE / "metadata.json"), filepath=str(schema))
+
+
+@pytest.mark.parametrize("name", ["inference", "train"])
+def test_verify_net_in_out(name):
+    (file,) = config(name)
+    monai.bundle.verify_net_in_out(
+        "network_def", meta_file=str(BUNDLE / "metadata.json"), config_file=file, device="cpu", n=2
+    )
+
+
+@pytest.fixture
+def packed(trained, tmp_path):
+    """The bundle as one would send it: links become files, and the weights lie in models/."""
+    folder = tmp_path / "scribble"
+    shutil.copytree(BUNDLE, folder, ignore=shutil.ignore_patterns("models"))
+    inference = json.loads((folder / "configs" / "inference.json").read_text())
+    (folder / "configs" / "inference.json").write_text(json.dumps({**inference, "channels": TINY["channels"]}))
+    (folder / "models").mkdir()
+    shutil.copy(trained / "model.pt", folder / "models")
+    return folder
+
+
+def test_load(packed, trained):
+    network = monai.bundle.load("scribble", bundle_dir=str(packed.parent), workflow_type="inference", device="cpu")
+    assert isinstance(network, UNet)
+    expected = torch.load(trained / "model.pt", weights_only=True)
+    assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())
+
+
+def test_ckpt_export(packed):
+    target = packed / "models" / "model.ts"
+    monai.bundle.ckpt_export(
+        "network_def",
+        filepath=str(target),
+        ckpt_file=str(packed / "models" / "model.pt"),
+        meta_file=str(packed / "configs" / "metadata.json"),
+        config_file=str(packed / "configs" / "inference.json"),
+    )
+    network, metadata, _ = monai.data.load_net_with_metadata(str(target))
+    original = monai.bundle.load("scribble", bundle_dir=str(packed.parent), workflow_type="inference", device="cpu")
+    image = torch.rand(1, 1, 16, 16, 8)
+    torch.testing.assert_close(network.eval()(image), original.eval()(image))
+    assert metadata["version"] == json.loads((BUNDLE / "metadata.json").read_text())["version"]
+
+
+def test_missing_model_is_an_error_not_a_random_network(study, tmp_path):
+    with pytest.raises(RuntimeError) as error:
+        infer(study / "images", tmp_path, tmp_path / "out")
+    assert isinstance(error.value.__cause__, FileNotFoundError) and "model.pt" in str(error.value.__cause__)
