@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from monai.config import NdarrayOrTensor
 from monai.transforms import Transform
 from monai.utils import TransformBackends, convert_to_tensor
+from scipy.ndimage import uniform_filter
 from torch import Tensor
 
 from medwsss.terms.simplex import seed_mask
@@ -15,10 +18,15 @@ __all__ = ["SeedWeights"]
 
 
 class SeedWeights(Transform):
-    """Sampling weights ``1 / |S_k|`` on the seeds ``S_k`` of each class ``k``, 0 elsewhere, for ``RandWeightedCropd``.
+    """Sampling weights of patch centres for ``RandWeightedCropd``: how much of the seeds a patch holds.
 
-    A patch's centre is then a seed, with equal chance for every class that the case has, however little of it is
-    annotated. A case without seeds has weight 0 throughout, which ``RandWeightedCropd`` takes as uniform.
+    A seed of class ``k`` counts ``1 / |S_k|``, so that every class that the case has weighs the same, however little of
+    it is annotated. Seeds come to lie anywhere in a patch, not only at its centre: a network that never sees a seed near
+    the border of a patch learns nothing there, and is wrong along the borders of whole images. A case without seeds has
+    weight 0 throughout, which ``RandWeightedCropd`` takes as uniform.
+
+    Args:
+        patch_size: of the patches to crop, one number an axis.
 
     Shape:
         - scribble: ``1 *S`` integers, classes, ``UNLABELED`` and ``VOID``.
@@ -27,11 +35,16 @@ class SeedWeights(Transform):
 
     backend = [TransformBackends.TORCH]
 
+    def __init__(self, patch_size: Sequence[int]) -> None:
+        self.patch_size = tuple(patch_size)
+
     def __call__(self, scribble: NdarrayOrTensor) -> Tensor:
         """Weights of one case."""
-        labels: Tensor = convert_to_tensor(scribble)
-        weights = torch.zeros_like(labels, dtype=torch.float32)
+        labels: Tensor = convert_to_tensor(scribble, track_meta=False)
+        weights = torch.zeros(labels.shape, dtype=torch.float64)
         for k in labels[seed_mask(labels)].unique():
             members = labels == k
-            weights[members] = 1 / members.sum().float()
-        return weights
+            weights[members] = 1 / members.sum().double()
+        held = uniform_filter(weights[0].numpy(), self.patch_size, mode="constant")  # mean over the patch at each centre
+        result = torch.from_numpy(held)[None].clamp_min(0)
+        return torch.where(result > 1e-9 * result.amax(), result, 0).float()  # what rounding leaves of a running sum
