@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from medwsss.solvers.base import Solver, Status
+from medwsss.solvers.mirror_step import MirrorStep, mirror_step
 from medwsss.terms.energy import BoundEnergy, SelfLabelingEnergy
-from medwsss.terms.simplex import EPSILON
 
 __all__ = ["NaturalGradient"]
 
@@ -18,8 +18,12 @@ __all__ = ["NaturalGradient"]
 #: grows by a factor a step, so from 0 it never would, and from 1e-6 it would take many steps that show no progress.
 UNIFORM_SHARE = 2e-3
 
+#: A step this short that still raises the energy raises it by rounding.
+LEAST_STRIDE = 1e-6
+
 
 class Iterate(NamedTuple):
+    look: MirrorStep
     accepted: Tensor  # y, the best so far
     energy: Tensor  # E(accepted), B
     candidate: Tensor  # what the next step looks at
@@ -30,11 +34,11 @@ class Iterate(NamedTuple):
 
 
 class NaturalGradient(Solver):
-    """Natural-gradient (mirror) descent on the simplex with momentum, safeguarded so that no sample's energy ever rises.
+    """Natural-gradient (mirror) descent on the simplex with momentum, safeguarded: no sample's energy ever rises.
 
     With ``g = ∂E/∂y`` and the curvature ``c_i`` of :meth:`BoundEnergy.model`, each step is, at every free voxel,
 
-        ``y_i ← softmax( ln y_i + momentum · (ln y_i − ln y_i') − stride · g_i / c_i )``
+        ``y_i ← softmax( ln y_i + momentum · (ln y_i − ln y'_i) − stride · g_i / c_i )``
 
     where ``y'`` is the ``y`` of the step before. In the log-domain the natural gradient is ``g`` itself: there is no
     softmax Jacobian, which is what makes plain descent on logits crawl where labels are nearly decided.
@@ -75,25 +79,29 @@ class NaturalGradient(Solver):
     def start(self, problem: BoundEnergy, initial: Tensor | None) -> Iterate:
         """From the network's predictions or the given labels, mixed with a little of the uniform distribution."""
         y = problem.sigma if initial is None else initial.to(problem.sigma.dtype)
-        y = problem.reset((1 - UNIFORM_SHARE) * y + UNIFORM_SHARE / y.shape[1])
+        y = problem.reset((1 - UNIFORM_SHARE) * y + UNIFORM_SHARE / y.shape[1]).contiguous()
         stride = y.new_full((y.shape[0],), self.stride)
-        energy, candidate = self._look(problem, y, y, stride)
+        look = mirror_step(problem)
+        energy, candidate = look(y, y, stride, self.momentum)
         no = torch.zeros_like(stride, dtype=torch.bool)
-        return Iterate(y, energy, candidate, stride, no, no, no)
+        return Iterate(look, y, energy, candidate, stride, no, no, no)
 
     def step(self, problem: BoundEnergy, state: Iterate) -> Iterate:
         """Look at the candidate: take it and step on from it, or go back."""
-        energy, following = self._look(problem, state.candidate, state.accepted, state.stride)
-        better = (energy <= state.energy) & ~state.converged
-        slow = better & ~state.retrying & (state.energy - energy <= self.tolerance * state.energy)
+        energy, following = state.look(state.candidate, state.accepted, state.stride, self.momentum)
+        worse = (energy > state.energy) | state.converged
+        slow = ~worse & ~state.retrying & (state.energy - energy <= self.tolerance * state.energy)
+        stuck = worse & (state.stride < LEAST_STRIDE)
+        converged = state.converged | (slow & state.slow) | stuck
         return Iterate(
-            accepted=_choose(better, state.candidate, state.accepted),
-            energy=torch.where(better, energy, state.energy),
-            candidate=_choose(better, following, state.accepted),
-            stride=torch.where(better, state.stride, state.stride / 2),
-            retrying=~better,
+            state.look,
+            accepted=_keep(worse, state.candidate, state.accepted),
+            energy=torch.where(worse, state.energy, energy),
+            candidate=_keep(worse, following, state.accepted),
+            stride=torch.where(converged, 0, torch.where(worse, state.stride / 2, state.stride)),
+            retrying=worse,
             slow=slow,
-            converged=state.converged | (slow & state.slow),
+            converged=converged,
         )
 
     def energies(self, state: Iterate) -> Tensor:
@@ -110,21 +118,9 @@ class NaturalGradient(Solver):
             return Status.CONVERGED
         return Status.MAX_STEPS if len(energies) > self.max_steps else None
 
-    def _look(self, problem: BoundEnergy, y: Tensor, previous: Tensor, stride: Tensor) -> tuple[Tensor, Tensor]:
-        """``E(y)`` and where to go from ``y``."""
-        energy, gradient, curvature = problem.model(y)
-        # The scale is 0 where nothing pulls (λ = η = 0); the gradient is too.
-        scale = -_per_sample(stride, y) / curvature.clamp_min(torch.finfo(y.dtype).tiny)
-        pull = scale * (gradient - (y * gradient).sum(1, keepdim=True))
-        log_y = y.clamp_min(EPSILON).log()
-        pull += log_y + self.momentum * (log_y - previous.clamp_min(EPSILON).log())
-        return energy, problem.reset(pull.softmax(1).clamp_min(EPSILON))
 
-
-def _per_sample(x: Tensor, like: Tensor) -> Tensor:
-    return x.reshape(-1, *[1] * (like.ndim - 1))
-
-
-def _choose(first: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Samples of ``a`` where ``first``, of ``b`` elsewhere."""
-    return torch.where(_per_sample(first, a), a, b)
+def _keep(where: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """``new`` with the samples ``where`` taken from ``old``, in place."""
+    if where.any():
+        new[where] = old[where]
+    return new

@@ -142,8 +142,9 @@ class BoundEnergy:
     def model(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``E(y)``, ``∂E/∂y`` and a curvature ``c`` for each voxel (``B 1 *S``), in one pass over the pairs.
 
-        ``c_i = η c_H(y_i, σ_i) + Σ_j λ w_ij |∂P/∂(p·q)|``, by about which ``∂E/∂y_i`` changes when ``ln y_i`` changes by
-        1: ``|∂P/∂(p·q)|`` is 1 for BL and Q, ``1/(‖p‖‖q‖)`` for NQ, ``1/p·q`` for CCE and CD, ``1/(1 − ½‖p − q‖²)`` for LQ.
+        ``c_i = η c_H(y_i, σ_i) + Σ_j λ w_ij |∂P/∂(p·q)|``, by about which ``∂E/∂y_i`` changes when ``ln y_i`` changes
+        by 1: ``|∂P/∂(p·q)|`` is 1 for BL and Q, ``1/(‖p‖‖q‖)`` for NQ, ``1/p·q`` for CCE and CD and
+        ``1/(1 − ½‖p − q‖²)`` for LQ.
         """
         unary = torch.where(self.free.squeeze(1), self.cross_entropy(y, self.sigma), 0)
         value = self.eta * unary.flatten(1).sum(1)

@@ -42,9 +42,11 @@ def is_monotone(solution: Solution) -> bool:
     return bool((solution.energy.diff(dim=0) <= 0).all())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # the compiled and the plain step
 @pytest.mark.parametrize("cross_entropy, relaxation", COMBINATIONS)
-def test_ends_below_two_hundred_plain_steps(cross_entropy: str, relaxation: str) -> None:
-    inputs = smooth_inputs(batch=2, size=(24, 24))
+def test_ends_below_two_hundred_plain_steps(cross_entropy: str, relaxation: str, dtype: torch.dtype) -> None:
+    logits, guide, scribble = smooth_inputs(batch=2, size=(24, 24))
+    inputs = logits.to(dtype), guide, scribble
     energy = SelfLabelingEnergy(cross_entropy, relaxation, GridNeighborhood(bandwidth=9.0))
     solution = NaturalGradient(energy)(*inputs)
     assert is_monotone(solution)

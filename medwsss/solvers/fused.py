@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The step of :class:`NaturalGradient` in one pass over memory, on the CPU: compiled once and cached on disk.
+
+It reads ``y``, ``y'``, ``σ``, the weights and the seeds once and writes the next ``y`` once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medwsss.solvers.kernel import BLOCK, CCE, CE, COSINE, DOT, QUADRATIC, RCE, SQUARED, sweep
+from medwsss.terms import cross_entropies, relaxations
+from medwsss.terms.energy import BoundEnergy
+from medwsss.terms.neighborhoods import pairs
+from medwsss.terms.simplex import safe_log
+
+__all__ = ["FusedStep"]
+
+SIMILARITIES: dict[Callable[..., relaxations.Similarity], int] = {
+    relaxations.dot_product: DOT,
+    relaxations.cosine: COSINE,
+    relaxations.squared_distance: SQUARED,
+}
+UNARIES = {
+    cross_entropies.cross_entropy: CE,
+    cross_entropies.reverse_cross_entropy: RCE,
+    cross_entropies.collision_cross_entropy: CCE,
+    cross_entropies.quadratic: QUADRATIC,
+}
+
+
+class FusedStep:
+    """``E(y)`` and the step from ``y`` for one :class:`BoundEnergy` in float32 on the CPU; buffers are made once.
+
+    Args:
+        problem: what to minimise.
+    """
+
+    def __init__(self, problem: BoundEnergy) -> None:
+        shape = problem.sigma.shape
+        self.shape = shape
+        flat = (*shape[:2], -1)
+        unary = problem.cross_entropy
+        values = -safe_log(problem.sigma) if unary is cross_entropies.cross_entropy else problem.sigma
+        strides = [math.prod(shape[axis + 1 :]) for axis in range(2, len(shape))]
+        kept = [(o, w) for o, w in zip(problem.offsets, problem.weights) if w.numel()]
+        weights = torch.zeros(shape[0], len(kept), *shape[2:])
+        for n, (offset, w) in enumerate(kept):
+            pairs(weights[:, n : n + 1], offset)[0].copy_(w)
+        steps = [sum(o * s for o, s in zip(offset, strides)) for offset, _ in kept]
+        self.arguments = (
+            values.reshape(flat).contiguous().numpy(),
+            problem.free.flatten(1).contiguous().numpy(),
+            weights.flatten(2).numpy(),
+            np.array([sign * step for step in steps for sign in (1, -1)], np.int64),
+            np.float32(problem.eta),
+            (
+                UNARIES[unary],
+                SIMILARITIES[problem.relaxation.similarity],
+                problem.relaxation.logarithmic,
+            ),
+        )
+        self.blocks = -(-math.prod(shape[2:]) // BLOCK)
+        self.buffers: list[Tensor] = []
+
+    def __call__(self, y: Tensor, previous: Tensor, stride: Tensor, momentum: float) -> tuple[Tensor, Tensor]:
+        """:class:`MirrorStep`; the result lies where a ``y`` of an earlier call was. All are contiguous."""
+        spare = [buffer for buffer in self.buffers if buffer is not y and buffer is not previous]
+        out = spare[0] if spare else torch.empty_like(y)
+        self.buffers = [out, y, previous]
+        now, past, new = (x.reshape(*self.shape[:2], -1).numpy() for x in (y, previous, out))
+        energy = np.zeros((len(now), self.blocks))
+        threads = min(torch.get_num_threads(), self.blocks)
+        bounds = np.linspace(0, self.blocks, threads + 1).astype(int)
+
+        def work(first: int, last: int) -> None:
+            sweep(first, last, now, past, *self.arguments, np.float32(momentum), stride.numpy(), new, energy)
+
+        if threads == 1:
+            work(0, self.blocks)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(work, bounds[:-1], bounds[1:]))
+        return torch.from_numpy(energy.sum(1)).to(y.dtype), out

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compiled loops of :class:`FusedStep`.
+
+Space is flat: a neighbour is a constant shift away, and a pair that leaves the grid has weight 0, so that 1, 2 and 3
+axes are one code. Voxels are innermost, in blocks that stay in cache with all their classes; each inner loop runs over
+a block's voxels and becomes vector instructions. A block reads its neighbours and writes itself only, so that threads
+need no order and the result doesn't depend on their number.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from medwsss.solvers.mirror_step import FLOOR, LEAST
+from medwsss.terms.simplex import EPSILON
+
+__all__ = ["BLOCK", "CCE", "CE", "COSINE", "DOT", "QUADRATIC", "RCE", "SQUARED", "sweep"]
+
+BLOCK = 512  # voxels: a row of floats of 2 KiB, so that K = 21 with its neighbours fits the second-level cache
+DOT, COSINE, SQUARED = range(3)
+CE, RCE, CCE, QUADRATIC = range(4)
+f32 = np.float32
+# As in the reference:
+EPS, SQUARED_EPS, TINY = f32(EPSILON), f32(16 * np.finfo(f32).eps), np.finfo(f32).tiny
+LEAST_LABEL, LEAST_CHANGE = f32(FLOOR), f32(LEAST)
+# Fast-math may reorder sums and assumes that nothing is NaN or inf: input is checked, and nothing here makes any.
+compiled = njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+inlined = njit(inline="always", fastmath=True, error_model="numpy")
+
+
+@inlined
+def exp(x):
+    """``e^x`` for ``-87 < x <= 0``: Cephes' polynomial; the C library's is not vectorised here."""
+    n = np.floor(x * f32(1.44269504) + f32(0.5))
+    r = x - n * f32(0.693359375) + n * f32(2.12194440e-4)
+    p = f32(1.9875691500e-4)
+    p = p * r + f32(1.3981999507e-3)
+    p = p * r + f32(8.3334519073e-3)
+    p = p * r + f32(4.1665795894e-2)
+    p = p * r + f32(1.6666665459e-1)
+    p = p * r + f32(5.0000001201e-1)
+    p = p * r * r + r + f32(1)
+    return p * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+
+
+@inlined
+def log(x):
+    """``ln x`` for normal ``x > 0``, as above."""
+    bits = f32(x).view(np.int32)
+    # Split at √½, so that the mantissa is in [√½, √2).
+    e = (bits - np.int32(0x3F3504F3)) >> np.int32(23)
+    m = np.int32(bits - (e << np.int32(23))).view(np.float32) - f32(1)
+    p = f32(7.0376836292e-2)
+    p = p * m - f32(1.1514610310e-1)
+    p = p * m + f32(1.1676998740e-1)
+    p = p * m - f32(1.2420140846e-1)
+    p = p * m + f32(1.4249322787e-1)
+    p = p * m - f32(1.6668057665e-1)
+    p = p * m + f32(2.0000714765e-1)
+    p = p * m - f32(2.4999993993e-1)
+    p = p * m + f32(3.3333331174e-1)
+    z = m * m
+    n = f32(e)
+    return m + (p * m * z - f32(0.5) * z - n * f32(2.12194440e-4)) + n * f32(0.693359375)
+
+
+@inlined
+def relax(similarity, logarithmic, pq, pp, qq):
+    """``P`` and its derivatives in ``p·q`` and ``‖p‖²``: ``Relaxation.slopes``."""
+    eps = EPS
+    if similarity == DOT:
+        r, r_pq, r_pp = pq, f32(1), f32(0)
+    elif similarity == COSINE:
+        r_pq = f32(1) / np.sqrt(pp * qq)
+        r = pq * r_pq
+        r_pp = f32(-0.5) * r / pp
+    else:
+        r, r_pq, r_pp = f32(1) - f32(0.5) * (pp + qq) + pq, f32(1), f32(-0.5)
+        eps = SQUARED_EPS
+    if logarithmic:
+        s = f32(-1) / max(r, eps)
+        value = -log(max(r, eps)) + (f32(1) + r * s if r < eps else f32(0))
+    else:
+        s, value = f32(-1), f32(1) - r
+    return value, s * r_pq, s * r_pp
+
+
+@inlined
+def reach(shift, low, high, size):
+    """The voxels of ``low … high`` that have a neighbour at ``shift``."""
+    return max(low, -shift), min(high, size - shift)
+
+
+@compiled
+def couple(y, weights, shifts, low, high, similarity, logarithmic, norm, dots, norms, cost, curvature, radial):
+    """The pairs of a block: slopes in ``p·q`` (into ``dots``) and ``‖p‖²``, curvature, energy at the first voxel."""
+    classes, size = y.shape
+    norm[:], dots[:], norms[:], cost[:], curvature[:], radial[:] = 0, 0, 0, 0, 0, 0
+    for k in range(classes):
+        p = y[k, low:high]
+        for i in range(high - low):
+            norm[i] += p[i] * p[i]
+        for n in range(len(shifts)):
+            a, b = reach(shifts[n], low, high, size)
+            p, q = y[k, a:b], y[k, a + shifts[n] : b + shifts[n]]
+            dot, other = dots[n, a - low : b - low], norms[n, a - low : b - low]
+            for i in range(b - a):
+                dot[i] += p[i] * q[i]
+            if similarity != DOT:
+                for i in range(b - a):
+                    other[i] += q[i] * q[i]
+    for n in range(len(shifts)):
+        a, b = reach(shifts[n], low, high, size)
+        start = a + min(shifts[n], 0)  # the weight lies at a pair's first voxel
+        w = weights[n // 2, start : start + b - a]
+        counts = f32(shifts[n] > 0)
+        a, b = a - low, b - low
+        pq, pp, qq = dots[n, a:b], norm[a:b], norms[n, a:b]
+        e, c, r = cost[a:b], curvature[a:b], radial[a:b]
+        for i in range(b - a):
+            value, s_pq, s_pp = relax(similarity, logarithmic, pq[i], pp[i], qq[i])
+            pq[i] = w[i] * s_pq
+            e[i] += counts * w[i] * value
+            c[i] -= w[i] * s_pq
+            r[i] += f32(2) * w[i] * s_pp
+
+
+@compiled
+def differentiate(y, unary, shifts, low, high, eta, kind, dots, radial, match, own, curvature, pulls, mean):
+    """The gradient of a block into ``pulls`` and ``y·g`` into ``mean``; adds the unary term's energy and curvature."""
+    classes, size = y.shape
+    match[:], own[:], mean[:] = 0, 0, 0
+    if kind == CCE:
+        for k in range(classes):
+            p, u = y[k, low:high], unary[k, low:high]
+            for i in range(high - low):
+                match[i] += p[i] * u[i]
+        for i in range(high - low):
+            own[i] = -log(max(match[i], EPS))
+            match[i] = f32(1) / max(match[i], EPS)
+    for k in range(classes):
+        p, u, g = y[k, low:high], unary[k, low:high], pulls[k]
+        if kind == CE:
+            for i in range(high - low):
+                g[i] = eta * u[i]
+                own[i] += p[i] * u[i]
+        elif kind == RCE:
+            for i in range(high - low):
+                ratio = u[i] / max(p[i], LEAST_LABEL)
+                g[i] = -eta * ratio
+                own[i] -= u[i] * log(max(p[i], LEAST_LABEL))
+                match[i] = max(match[i], ratio)
+        elif kind == CCE:
+            for i in range(high - low):
+                g[i] = -eta * u[i] * match[i]
+        else:
+            for i in range(high - low):
+                g[i] = f32(2) * eta * (p[i] - u[i])
+                own[i] += (p[i] - u[i]) * (p[i] - u[i])
+        for n in range(len(shifts)):
+            a, b = reach(shifts[n], low, high, size)
+            q, slope, part = y[k, a + shifts[n] : b + shifts[n]], dots[n, a - low : b - low], g[a - low : b - low]
+            for i in range(b - a):
+                part[i] += slope[i] * q[i]
+        for i in range(high - low):
+            g[i] += radial[i] * p[i]
+            mean[i] += p[i] * g[i]
+    for i in range(high - low):
+        curvature[i] += eta * (f32(1) if kind == CE else f32(2) if kind == QUADRATIC else match[i])
+
+
+@compiled
+def move(y, previous, free, low, high, stride, momentum, pulls, mean, curvature, top, total, out):
+    """The next ``y`` of a block into ``out``: ``y ⊙ exp(momentum ln(y / y') − stride (g − y·g) / c)``, normalised."""
+    length = high - low
+    top[:], total[:] = -1e30, 0
+    for i in range(length):
+        curvature[i] = stride / max(curvature[i], TINY)
+    for k in range(len(y)):
+        p, past, z = y[k, low:high], previous[k, low:high], pulls[k]
+        for i in range(length):
+            kept = log(max(p[i], LEAST_LABEL) / max(past[i], LEAST_LABEL))
+            z[i] = curvature[i] * (mean[i] - z[i]) + momentum * kept
+            top[i] = max(top[i], z[i])
+    for k in range(len(y)):
+        p, z = y[k, low:high], pulls[k]
+        for i in range(length):
+            z[i] = max(p[i], LEAST_LABEL) * exp(max(z[i] - top[i], LEAST_CHANGE))
+            total[i] += z[i]
+    for i in range(length):
+        total[i] = f32(1) / total[i]
+    for k in range(len(y)):
+        p, z, may, new = y[k, low:high], pulls[k], free[low:high], out[k, low:high]
+        for i in range(length):
+            new[i] = max(z[i] * total[i], LEAST_LABEL) if may[i] else p[i]
+
+
+@compiled
+def sweep(first, last, y, previous, unary, free, weights, shifts, eta, terms, momentum, stride, out, energy):
+    """Blocks ``first … last`` of every sample: the blocks' ``E(y)`` into ``energy``, the step from ``y`` into ``out``.
+
+    ``y``, ``previous``, ``unary`` and ``out`` are ``B K N``; ``free`` is ``B N``; ``weights`` is ``B n N``, ``λ w`` of
+    the pair ``(i, i + shifts[2n])`` at ``i``; ``stride`` is ``B``, 0 for a sample that is done; ``energy`` is
+    ``B × blocks``.
+    """
+    classes, size = y.shape[1:]
+    kind, similarity, logarithmic = terms
+    # Made one by one, because rows unpacked from one array would lose their known contiguity, and loops their vectors.
+    dots, norms = np.empty((len(shifts), BLOCK), np.float32), np.empty((len(shifts), BLOCK), np.float32)
+    pulls, norm = np.empty((classes, BLOCK), np.float32), np.empty(BLOCK, np.float32)
+    cost, curvature, radial = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    match, own = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    mean, top = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    for sample in range(len(y)):
+        if stride[sample] == 0:
+            continue
+        now, past, new, u = y[sample], previous[sample], out[sample], unary[sample]
+        w, may = weights[sample], free[sample]
+        for block in range(first, last):
+            low, high = block * BLOCK, min(size, (block + 1) * BLOCK)
+            couple(now, w, shifts, low, high, similarity, logarithmic, norm, dots, norms, cost, curvature, radial)
+            differentiate(now, u, shifts, low, high, eta, kind, dots, radial, match, own, curvature, pulls, mean)
+            total = 0.0
+            for i in range(high - low):
+                total += cost[i] + (eta * own[i] if may[low + i] else f32(0))
+            energy[sample, block] = total
+            move(now, past, may, low, high, stride[sample], momentum, pulls, mean, curvature, top, norm, new)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One look at ``y``: its energy, and where the scaled natural gradient leads from there."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from medwsss.terms.energy import BoundEnergy
+
+__all__ = ["FLOOR", "MirrorStep", "PlainStep", "mirror_step", "per_sample"]
+
+#: The least a class keeps at a free voxel, so that it can come back, and products of two stay normal float32 numbers.
+FLOOR = 1e-18
+#: The least change of ``ln y`` against the class that gains most, in one step.
+LEAST = -40.0
+
+
+class MirrorStep(Protocol):
+    """``(y, y', stride, momentum)`` to ``E(y)`` (``B``) and the next ``y``; ``y'`` is the ``y`` before.
+
+    Samples with stride 0 need nothing and get anything. What is returned may be overwritten by a later call unless it
+    is then ``y`` or ``y'``.
+    """
+
+    def __call__(self, y: Tensor, previous: Tensor, stride: Tensor, momentum: float) -> tuple[Tensor, Tensor]:
+        """One look."""
+
+
+class PlainStep:
+    """:class:`MirrorStep` in PyTorch, on any device and in any precision: the reference.
+
+    Args:
+        problem: what to minimise.
+    """
+
+    def __init__(self, problem: BoundEnergy) -> None:
+        self.problem = problem
+
+    def __call__(self, y: Tensor, previous: Tensor, stride: Tensor, momentum: float) -> tuple[Tensor, Tensor]:
+        energy, gradient, curvature = self.problem.model(y)
+        # Where nothing pulls (λ = η = 0) the curvature is 0, and the gradient too.
+        scale = per_sample(stride, y) / curvature.clamp_min(torch.finfo(y.dtype).tiny)
+        change = scale * ((y * gradient).sum(1, keepdim=True) - gradient)
+        y = y.clamp_min(FLOOR)
+        change += momentum * (y / previous.clamp_min(FLOOR)).log()
+        change -= change.amax(1, keepdim=True)
+        grown = y * change.clamp_min(LEAST).exp()
+        return energy, self.problem.reset((grown / grown.sum(1, keepdim=True)).clamp_min(FLOOR))
+
+
+def mirror_step(problem: BoundEnergy) -> MirrorStep:
+    """The fastest step there is for this problem: compiled for float32 on the CPU if Numba is there, else plain."""
+    if problem.sigma.device.type == "cpu" and problem.sigma.dtype == torch.float32:
+        try:
+            from medwsss.solvers.fused import FusedStep  # late: it takes a second to import
+        except ImportError:
+            return PlainStep(problem)
+        return FusedStep(problem)
+    return PlainStep(problem)
+
+
+def per_sample(x: Tensor, like: Tensor) -> Tensor:
+    """``B`` as ``B 1 *1``."""
+    return x.reshape(-1, *[1] * (like.ndim - 1))
