@@ -3,8 +3,8 @@
 
     python -m tests.benchmarks.acdc --data ../shared/data/acdc --seeds 0 1
 
-Writes a Markdown table and JSON lines. One training run a method and seed, resumable: a finished run is not repeated. The
-figures are those of the last epoch on the validation patients (validated once, so nothing is chosen on them).
+Writes a Markdown table and JSON lines. One training run a method and seed, resumable: a finished run is not repeated.
+The figures are those of the last epoch on the validation patients (validated once, so nothing is chosen on them).
 """
 
 from __future__ import annotations
