@@ -125,7 +125,17 @@ def test_inference_is_stock_monai():
 def test_training_and_inference_agree():
     """The copies that MONAI's tools make necessary."""
     train, inference = read("train"), read("inference")
-    same = ["network_def", "channels", "strides", "patch_size", "patch_3d", "affine_3d", "as_volume", "num_classes", "spatial_dims"]
+    same = [
+        "network_def",
+        "channels",
+        "strides",
+        "patch_size",
+        "patch_3d",
+        "affine_3d",
+        "as_volume",
+        "num_classes",
+        "spatial_dims",
+    ]
     assert {k: train[k] for k in same} == {k: inference[k] for k in same}
     assert all(train["validate"][k] == inference[k] for k in ("slices", "windows"))
 

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same command again continues, whatever ended it before; a poisoned batch does not end it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+
+import pytest
+import torch
+
+from tests.bundles.bundle import TINY, command, execute, train, workflow
+from tests.bundles.test_training import of
+from tests.fault.kill_training import EPOCHS, kill_and_compare, outcome, train_struck
+from tests.handlers.toy_training import in_process
+
+
+@pytest.mark.slow
+def test_the_command_twice(study, tmp_path):
+    """The second time there is nothing left to do but to say so."""
+    first = command(study, tmp_path / "out")
+    printed, _ = first.communicate()
+    assert first.returncode == 0
+    table = printed[printed.index("Validation, best epoch") :].split("\n20")[0]  # up to the next log line
+    saved = (tmp_path / "out" / "model.pt").read_bytes()
+    second = command(study, tmp_path / "out")
+    again, errors = second.communicate()
+    assert second.returncode == 0
+    assert "Already finished" in again + errors
+    assert table in again
+    assert (tmp_path / "out" / "model.pt").read_bytes() == saved
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_is_bit_equal(study, tmp_path):
+    results = kill_and_compare(tmp_path, study, kills=2, seed=1)
+    assert all(equal for _, equal in results), results
+
+
+@pytest.mark.slow
+def test_sigterm_exits_with_143_and_resumes(study, tmp_path):
+    assert in_process(train_struck, study, tmp_path / "unbroken") == 0
+    assert in_process(train_struck, study, tmp_path / "ended", signal.SIGTERM, 13) == 143
+    assert list((tmp_path / "ended" / "checkpoints").glob("checkpoint_epoch=*.pt"))
+    assert not (tmp_path / "ended" / "checkpoints" / f"checkpoint_epoch={EPOCHS}.pt").exists()
+    assert in_process(train_struck, study, tmp_path / "ended") == 0
+    assert outcome(tmp_path / "ended") == outcome(tmp_path / "unbroken")
+
+
+def test_resume_continues(study, tmp_path):
+    """More epochs of the same run: epoch 1 is not trained again."""
+    train(study, tmp_path, epochs=1)
+    before = torch.load(tmp_path / "checkpoints" / "checkpoint_epoch=1.pt", weights_only=True)
+    flow = train(study, tmp_path, epochs=2)
+    assert of(flow, "train#trainer").state.iteration == 6
+    assert of(flow, "lr_scheduler").last_epoch == 6 == 2 * before["lr_scheduler"]["last_epoch"]
+
+
+def test_case_that_turns_nan_while_training(study, tmp_path, caplog):
+    """What no check of the files can see. Six batches an epoch, two of them poisoned."""
+    poison = "$lambda x: x * float('nan') if 'training_001' in x.meta['filename_or_obj'] else x"
+    settings = {**TINY, "batch_size": 1, "dataset_dir": str(study), "output_dir": str(tmp_path)}
+    flow = workflow("train", **settings)
+    steps = flow.parser["train#random_transforms"]
+    flow.parser["train#random_transforms"] = [*steps, {"_target_": "Lambdad", "keys": "image", "func": poison}]
+    with caplog.at_level(logging.WARNING):
+        execute(flow)
+    told = [record.getMessage() for record in caplog.records if "Step skipped" in record.getMessage()]
+    assert len(told) == of(flow, "train#trainer").state.skipped_batches == 4
+    assert all("images/training_001.nii.gz" in line for line in told)
+    assert not any("training_000" in line or "training_002" in line for line in told)
+    assert all(value.isfinite().all() for value in of(flow, "network").state_dict().values())
+    assert math.isfinite(of(flow, "validate#evaluator").state.best_metric)
+    checkpoint = torch.load(tmp_path / "checkpoints" / "checkpoint_epoch=2.pt", weights_only=True)
+    assert checkpoint["guard"] == {"skipped_batches": 4}
+
+
+def test_nothing_but_nan_ends_training_in_words(study, tmp_path):
+    settings = {**TINY, "batch_size": 1, "dataset_dir": str(study), "output_dir": str(tmp_path)}
+    flow = workflow("train", **settings)
+    steps = flow.parser["train#random_transforms"]
+    all_nan = {"_target_": "Lambdad", "keys": "image", "func": "$lambda x: x * float('nan')"}
+    flow.parser["train#random_transforms"] = [*steps, all_nan]
+    with pytest.raises(RuntimeError) as error:
+        execute(flow)
+    assert "in a row" in str(error.value.__cause__)
