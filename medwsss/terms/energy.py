@@ -115,7 +115,9 @@ class BoundEnergy:
         self.logits = logits
         self.sigma = logits.softmax(1)
         self.free = ~(seeds | void)
-        self.fixed = one_hot(scribble, num_classes, logits.dtype) + void.to(logits.dtype) / num_classes
+        self.fixed = one_hot(scribble, num_classes, logits.dtype)
+        if void.any():
+            self.fixed += void.to(logits.dtype) / num_classes
         self.offsets = energy.neighborhood.offsets(logits.ndim - 2)
         self.weights = [
             torch.where(_takes_part(seeds, void, offset), energy.lam * w.to(logits.dtype), 0)
@@ -189,6 +191,8 @@ def _check(logits: Tensor, guide: Tensor, scribble: Tensor) -> None:
     if guide.shape[:1] + guide.shape[2:] != (batch, *space):
         raise ValueError(f"expected a guide of shape {(batch, 'C', *space)}, got {tuple(guide.shape)}")
     for name, tensor in (("logits", logits), ("guide", guide)):
+        if tensor.sum().isfinite():  # one quick pass; a sum may also overflow
+            continue
         finite = tensor.isfinite().flatten(1).all(1)
         if not finite.all():
             samples = (~finite).nonzero().flatten().tolist()

@@ -195,3 +195,23 @@ def test_bad_arguments() -> None:
     for arguments in ({"tolerance": -1.0}, {"stride": 0.0}, {"momentum": 1.0}, {"max_steps": 0}):
         with pytest.raises(ValueError, match="expected"):
             NaturalGradient(energy, **arguments)
+
+
+def test_curvature_by_hand() -> None:
+    # p = (0.7, 0.3), q = (0.4, 0.6): p·q = 0.46, ‖p‖² = 0.58, ‖q‖² = 0.52, 1 − ½‖p − q‖² = 0.91; λ w = 2.
+    pair = {
+        "bilinear": 2,
+        "quadratic": 2,
+        "normalized_quadratic": 2 / (0.58 * 0.52) ** 0.5,
+        "collision_cross_entropy": 2 / 0.46,
+        "log_quadratic": 2 / 0.91,
+        "collision_divergence": 2 / 0.46,
+    }
+    # η = 0.3 times 1, max σ/y = 0.5 / 0.3, 1 / σ·y = 1 / 0.5 and 2, at p.
+    unary = {"cross_entropy": 0.3, "reverse_cross_entropy": 0.5, "collision_cross_entropy": 0.6, "quadratic": 0.6}
+    y = torch.tensor([[[0.7, 0.4], [0.3, 0.6]]], dtype=torch.float64)
+    inputs = torch.zeros_like(y), torch.zeros(1, 1, 2), torch.full((1, 1, 2), UNLABELED)
+    for cross_entropy, relaxation in COMBINATIONS:
+        energy = SelfLabelingEnergy(cross_entropy, relaxation, GridNeighborhood(bandwidth=1.0), eta=0.3, lam=2.0)
+        curvature = energy.bind(*inputs).model(y)[2]
+        assert curvature[0, 0, 0].item() == pytest.approx(pair[relaxation] + unary[cross_entropy])

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Time until the energy is at or below that of the paper's solver, in one run on one machine.
+
+    python -m tests.benchmarks [--quick] [--threads 2] [--cross-entropies collision_cross_entropy …]
+
+The baseline is Appendix A as one writes it in PyTorch: autograd, softmax, 200 steps of 0.075. Both times include what
+comes before the first step (softmax, contrast weights). Writes ``output/benchmarks/solver.json`` and ``.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medwsss.solvers import NaturalGradient
+from medwsss.terms import SelfLabelingEnergy
+from medwsss.terms.cross_entropies import CROSS_ENTROPIES
+from medwsss.terms.relaxations import RELAXATIONS
+from tests.benchmarks.problems import PROBLEMS, Problem, mosaic
+
+OUTPUT = Path("output/benchmarks")
+COLUMNS = {
+    "problem": "problem",
+    "relaxation": "relaxation",
+    "cross_entropy": "unary",
+    "baseline_seconds": "200 autograd steps, s",
+    "seconds": "as low, s",
+    "steps": "steps",
+    "speedup": "faster",
+    "baseline_energy": "their energy",
+    "energy": "energy by default",
+    "default_steps": "steps",
+    "default_seconds": "s",
+}
+
+
+def baseline(energy: SelfLabelingEnergy, inputs: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """``E`` of each sample after 200 steps of gradient descent by autograd."""
+    problem = energy.bind(*inputs)
+    logits = problem.logits.clone().requires_grad_()
+    for _ in range(200):
+        (slope,) = torch.autograd.grad(problem.value(problem.reset(logits.softmax(1))).sum(), logits)
+        with torch.no_grad():
+            logits -= 0.075 * slope
+    return problem.value(problem.reset(logits.detach().softmax(1)))
+
+
+def compare(problem: Problem, cross_entropy: str, relaxation: str) -> dict[str, Any]:
+    """One row: the baseline, the time to its energy, and the default solve."""
+    energy, inputs = SelfLabelingEnergy(cross_entropy, relaxation, problem.neighborhood), tuple(problem[:3])
+    begin = perf_counter()
+    target = baseline(energy, inputs)
+    baseline_seconds = perf_counter() - begin
+    begin = perf_counter()
+    solution = NaturalGradient(energy)(*inputs)
+    default_seconds = perf_counter() - begin
+    reached = (solution.energy <= target).all(1).nonzero()
+    steps = int(reached[0]) if len(reached) else None
+    seconds = float("nan")
+    if steps:
+        times = []
+        for _ in range(3):
+            begin = perf_counter()
+            NaturalGradient(energy, max_steps=steps, tolerance=0)(*inputs)
+            times.append(perf_counter() - begin)
+        seconds = median(times)
+    return {
+        "cross_entropy": cross_entropy,
+        "relaxation": relaxation,
+        "baseline_seconds": baseline_seconds,
+        "seconds": seconds,
+        "steps": steps,
+        "speedup": baseline_seconds / seconds,
+        "baseline_energy": float(target.sum()),
+        "energy": float(solution.energy[-1].sum()),
+        "below_in_every_sample": bool((solution.energy[-1] <= target).all()),
+        "default_steps": solution.steps,
+        "default_seconds": default_seconds,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What this runs on."""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The report as a table."""
+    lines = [", ".join(f"{key}: {value}" for key, value in report["machine"].items()), ""]
+    lines += ["| " + " | ".join(COLUMNS.values()) + " |", "|---" * len(COLUMNS) + "|"]
+    for row in report["rows"]:
+        cells = (f"{row[key]:.4g}" if isinstance(row[key], float) else str(row[key]) for key in COLUMNS)
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", f"faster: median {report['median']:.0f}, least {report['least']:.0f}"]
+    lines += [f"the first solve of all: {report['first_call_seconds']:.1f} s"]
+    return "\n".join(lines + [f"skipped: {text}" for text in report["skipped"]]) + "\n"
+
+
+def main() -> None:
+    """Measure, write, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="two relaxations on the first problem")
+    parser.add_argument("--cross-entropies", nargs="+", default=["collision_cross_entropy"], choices=CROSS_ENTROPIES)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    begin = perf_counter()
+    NaturalGradient(SelfLabelingEnergy())(*mosaic(1, 3, (8, 8))[:3])
+    report: dict[str, Any] = {"machine": machine(), "first_call_seconds": perf_counter() - begin, "rows": []}
+    report["skipped"] = []
+    for name, make in list(PROBLEMS.items())[: 1 if arguments.quick else None]:
+        try:
+            problem = make()
+        except FileNotFoundError as error:
+            report["skipped"].append(f"{name}: no {error.filename}")
+            continue
+        for cross_entropy in arguments.cross_entropies:
+            for relaxation in ["quadratic", "collision_divergence"] if arguments.quick else RELAXATIONS:
+                row = {"problem": name, **compare(problem, cross_entropy, relaxation)}
+                report["rows"].append(row)
+                print(f"{name} {cross_entropy} {relaxation}: {row['speedup']:.0f} times", flush=True)
+    speedups = [row["speedup"] for row in report["rows"]] or [float("nan")]
+    report |= {"median": median(speedups), "least": min(speedups)}
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    (OUTPUT / "solver.json").write_text(json.dumps(report, indent=1))
+    (OUTPUT / "solver.md").write_text(markdown(report))
+    print(markdown(report))
+
+
+if __name__ == "__main__":
+    main()
