@@ -56,7 +56,7 @@ def mirror_step(problem: BoundEnergy) -> MirrorStep:
     if problem.sigma.device.type == "cpu" and problem.sigma.dtype == torch.float32:
         try:
             from medwsss.solvers.fused import FusedStep  # late: it takes a second to import
-        except ImportError:
+        except (ImportError, RuntimeError):  # no Numba, or nowhere it may keep what it compiles
             return PlainStep(problem)
         return FusedStep(problem)
     return PlainStep(problem)
