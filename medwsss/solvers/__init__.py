@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from medwsss.solvers.base import Solution, Solver, Status
 from medwsss.solvers.gradient_descent import GradientDescent
+from medwsss.solvers.graph_cut import GraphCut
 from medwsss.solvers.natural_gradient import NaturalGradient
+from medwsss.solvers.random_walker import RandomWalker
 
-__all__ = ["GradientDescent", "NaturalGradient", "Solution", "Solver", "Status"]
+__all__ = ["GradientDescent", "GraphCut", "NaturalGradient", "RandomWalker", "Solution", "Solver", "Status"]

@@ -41,12 +41,14 @@ class Solution:
         energy: ``steps + 1 × B``, the energy before the first and after every step.
         steps: how many steps were taken.
         status: how it ended, with advice.
+        residual: ``B``, how far ``y`` is from solving the equations of the solver, if it solves any.
     """
 
     labels: Tensor
     energy: Tensor
     steps: int
     status: Status
+    residual: Tensor | None = None
 
 
 class Solver(ABC):
@@ -97,7 +99,8 @@ class Solver(ABC):
                 state = self.step(problem, state)
                 energies.append(self.energies(state))
                 status = self.status(state, energies)
-            return Solution(self.labels(problem, state), torch.stack(energies), len(energies) - 1, status)
+            labels, residual = self.labels(problem, state), self.residual(problem, state)
+            return Solution(labels, torch.stack(energies), len(energies) - 1, status, residual)
 
     @abstractmethod
     def start(self, problem: BoundEnergy, initial: Tensor | None) -> Any:
@@ -118,3 +121,7 @@ class Solver(ABC):
     @abstractmethod
     def status(self, state: Any, energies: list[Tensor]) -> Status | None:
         """Why to stop after this step, or ``None`` to go on."""
+
+    def residual(self, problem: BoundEnergy, state: Any) -> Tensor | None:
+        """How far a state is from solving the equations of the solver, ``B``; ``None`` where there are none."""
+        return None
