@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The losses against worked numbers, loops over pairs, and MONAI's own."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from monai.losses import DiceLoss
+
+from medwsss.keys import GUIDE, PSEUDO_LABEL, SCRIBBLE, UNLABELED, VOID
+from medwsss.losses import PartialCrossEntropyLoss, RegularizedLoss, SelfLabelingLoss
+from medwsss.terms import GridNeighborhood
+from medwsss.terms.relaxations import RELAXATIONS
+
+K = 3
+
+
+def problem(shape, batch=2, seed=0, dtype=torch.float64):
+    """Logits and a target with seeds, unlabelled and void voxels, a guide and pseudo-labels."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(batch, K, *shape, generator=generator, dtype=dtype)
+    kinds = torch.tensor([0, 1, 2, UNLABELED, UNLABELED, VOID])
+    scribble = kinds[torch.randint(0, 6, (batch, 1, *shape), generator=generator)]
+    guide = torch.rand(batch, 2, *shape, generator=generator, dtype=dtype)
+    y = torch.rand(batch, K, *shape, generator=generator, dtype=dtype)
+    return logits, {SCRIBBLE: scribble, GUIDE: guide, PSEUDO_LABEL: y / y.sum(1, keepdim=True)}
+
+
+def losses():
+    neighborhood = GridNeighborhood(bandwidth=0.5)
+    return {
+        "seeds": PartialCrossEntropyLoss(),
+        "seeds and Dice": PartialCrossEntropyLoss(dice_weight=0.7),
+        "self-labeling": SelfLabelingLoss(),
+        "regularized": RegularizedLoss(neighborhood=neighborhood),
+    }
+
+
+NAMES = sorted(losses())
+
+
+def test_worked_number_of_the_seed_term():
+    """σ = (¾, ¼) at a seed of class 0, (½, ½) at one of class 1: −(ln ¾ + ln ½) / 2 = ½ ln(8/3)."""
+    logits = torch.tensor([[[math.log(3), 0.0, 5.0, 9.0], [0.0, 0.0, 1.0, -9.0]]])
+    scribble = torch.tensor([[[0, 1, UNLABELED, VOID]]])
+    assert PartialCrossEntropyLoss()(logits, scribble).item() == pytest.approx(0.5 * math.log(8 / 3))
+
+
+def test_worked_number_of_self_labeling():
+    """Seed: −ln ¾. Unlabelled voxels: σ = (¾, ¼) with y = (½, ½) and (1, 0): CCE is −ln ½ and −ln ¾. η = 0.3."""
+    logits = torch.tensor([[[math.log(3)] * 3 + [7.0], [0.0] * 4]])
+    scribble = torch.tensor([[[0, UNLABELED, UNLABELED, VOID]]])
+    y = torch.tensor([[[1.0, 0.5, 1.0, 0.5], [0.0, 0.5, 0.0, 0.5]]])
+    expected = math.log(4 / 3) + 0.3 * (math.log(2) + math.log(4 / 3)) / 2
+    loss = SelfLabelingLoss("collision_cross_entropy", eta=0.3)
+    assert loss(logits, {SCRIBBLE: scribble, PSEUDO_LABEL: y}).item() == pytest.approx(expected)
+
+
+def test_worked_number_of_the_regularized_loss():
+    """Two voxels of one grey value, σ = (¾, ¼) and (¼, ¾): BL is 1 − 3/8, the entropy ln 4 − ¾ ln 3; the first a seed."""
+    logits = torch.tensor([[[math.log(3), 0.0], [0.0, math.log(3)]]])
+    target = {SCRIBBLE: torch.tensor([[[0, UNLABELED]]]), GUIDE: torch.zeros(1, 1, 2)}
+    expected = math.log(4 / 3) + 0.1 * (math.log(4) - 0.75 * math.log(3)) + 2 * 5 / 8
+    loss = RegularizedLoss("bilinear", GridNeighborhood(bandwidth=1.0), eta=0.1, lam=2.0)
+    assert loss(logits, target).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("relaxation", ["bilinear", "quadratic", "collision_divergence"])
+def test_regularized_loss_by_a_loop_over_pairs(shape, relaxation):
+    eta, lam, beta, spacing = 0.2, 1.5, 0.4, (1.0, 2.0, 3.0)[: len(shape)]
+    logits, target = problem(shape)
+    sigma, scribble, guide = logits.softmax(1), target[SCRIBBLE], target[GUIDE]
+    seed_sum = entropy_sum = pair_sum = seeds = free = 0.0
+    for b in range(2):
+        voxels = list(itertools.product(*map(range, shape)))
+        for i in voxels:
+            p, kind = sigma[(b, slice(None), *i)], int(scribble[(b, 0, *i)])
+            if kind < K:
+                seeds, seed_sum = seeds + 1, seed_sum - float(p[kind].log())
+            elif kind == UNLABELED:
+                free, entropy_sum = free + 1, entropy_sum - float((p * p.log()).sum())
+        for i, j in itertools.combinations(voxels, 2):
+            steps = [abs(x - y) for x, y in zip(i, j)]
+            if sum(steps) == 1 and VOID not in (int(scribble[(b, 0, *i)]), int(scribble[(b, 0, *j)])):
+                contrast = float(((guide[(b, slice(None), *i)] - guide[(b, slice(None), *j)]) ** 2).sum())
+                w = math.exp(-contrast / (2 * beta**2)) / sum(n * s for n, s in zip(steps, spacing))
+                p, q = (sigma[(b, slice(None), *x)].reshape(1, K, 1) for x in (i, j))
+                pair_sum += w * float(RELAXATIONS[relaxation](p, q))
+    expected = seed_sum / seeds + (eta * entropy_sum + lam * pair_sum) / free
+    loss = RegularizedLoss(relaxation, GridNeighborhood(bandwidth=beta, spacing=spacing), eta, lam)
+    assert loss(logits, target).item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_flat_is_a_volume_of_depth_one(name):
+    logits, target = problem((5, 4))
+    thick = {key: value[..., None] for key, value in target.items()}
+    loss = losses()[name]
+    torch.testing.assert_close(loss(logits[..., None], thick), loss(logits, target))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients(name, shape):
+    logits, target = problem(shape, batch=1)
+    assert torch.autograd.gradcheck(lambda x: losses()[name](x, target), logits.requires_grad_())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_void_takes_part_in_nothing(name, shape):
+    logits, target = problem(shape)
+    void = (target[SCRIBBLE] == VOID).expand_as(logits)
+    loss = losses()[name]
+    value = loss(logits.requires_grad_(), target)
+    value.backward()
+    assert logits.grad is not None and (logits.grad[void] == 0).all()
+    changed = {**target, GUIDE: torch.where(target[SCRIBBLE] == VOID, 99.0, target[GUIDE])}
+    torch.testing.assert_close(loss(torch.where(void, logits + 5, logits), changed), value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dice_weight", [0.0, 1.0])
+def test_seeds_alone_have_gradients(shape, dice_weight):
+    logits, target = problem(shape)
+    PartialCrossEntropyLoss(dice_weight)(logits.requires_grad_(), target).backward()
+    seeds = (target[SCRIBBLE] < K).expand_as(logits)
+    assert logits.grad is not None
+    assert (logits.grad[~seeds] == 0).all() and (logits.grad[seeds] != 0).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", [UNLABELED, VOID])
+def test_batch_without_seeds(name, kind, shape):
+    """The seed term is 0 then, and with nothing but void so is all of it."""
+    logits, target = problem(shape)
+    target[SCRIBBLE] = torch.full_like(target[SCRIBBLE], kind)
+    value = losses()[name](logits.requires_grad_(), target)
+    value.backward()
+    assert value.isfinite() and logits.grad is not None and logits.grad.isfinite().all()
+    if kind == VOID or name.startswith("seeds"):
+        assert value == 0 and (logits.grad == 0).all()
+
+
+def test_fully_labelled_batch(shape):
+    """Dense masks: PyTorch's cross-entropy, and no pseudo-label term."""
+    logits, target = problem(shape)
+    dense = {**target, SCRIBBLE: target[SCRIBBLE] % K}
+    expected = F.cross_entropy(logits, dense[SCRIBBLE].squeeze(1))
+    torch.testing.assert_close(PartialCrossEntropyLoss()(logits, dense), expected)
+    torch.testing.assert_close(SelfLabelingLoss()(logits, dense), expected)
+
+
+def test_dice_is_of_annotated_voxels(shape):
+    """MONAI's DiceLoss on a volume in which nothing but the annotated voxels is left."""
+    logits, target = problem(shape, batch=1)
+    seeds = (target[SCRIBBLE] < K).flatten()
+    left = logits.flatten(2)[..., seeds]
+    dice = DiceLoss(softmax=True, to_onehot_y=True)(left, target[SCRIBBLE].flatten(2)[..., seeds])
+    both, one = (PartialCrossEntropyLoss(weight)(logits, target) for weight in (0.7, 0.0))
+    torch.testing.assert_close(both - one, 0.7 * dice)
+
+
+def test_warm_up_is_the_seed_term(shape):
+    logits, target = problem(shape)
+    del target[PSEUDO_LABEL]
+    assert torch.equal(SelfLabelingLoss(eta=5)(logits, target), PartialCrossEntropyLoss()(logits, target))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_single(name, dtype, shape):
+    logits, target = problem(shape, dtype=torch.float32)
+    half = logits.to(dtype)
+    value = losses()[name](half.requires_grad_(), target)
+    assert value.dtype == torch.float32
+    assert torch.equal(value, losses()[name](half.detach().float(), target))
+    value.backward()
+    assert half.grad is not None and half.grad.dtype == dtype
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("scale", [1e4, -1e4])
+def test_extreme_logits(name, scale, shape):
+    logits, target = problem(shape, dtype=torch.float32)
+    target[PSEUDO_LABEL] = F.one_hot(target[PSEUDO_LABEL].argmax(1), K).movedim(-1, 1).float()
+    logits = (scale * logits.sign()).requires_grad_()
+    value = losses()[name](logits, target)
+    value.backward()
+    assert value.isfinite() and logits.grad is not None and logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["seeds", "self-labeling", "regularized"])
+def test_order_of_classes_is_of_no_account(name, shape):
+    logits, target = problem(shape)
+    order = torch.tensor([2, 0, 1])
+    renamed = {**target, PSEUDO_LABEL: target[PSEUDO_LABEL][:, order]}
+    inverse = order.argsort()
+    renamed[SCRIBBLE] = torch.where(target[SCRIBBLE] < K, inverse[target[SCRIBBLE] % K], target[SCRIBBLE])
+    loss = losses()[name]
+    torch.testing.assert_close(loss(logits[:, order], renamed), loss(logits, target))
+
+
+@pytest.mark.parametrize(
+    "make, told",
+    [
+        (lambda: PartialCrossEntropyLoss(dice_weight=-1), "dice_weight >= 0, got -1"),
+        (lambda: SelfLabelingLoss(cross_entropy="cce"), "got 'cce'"),
+        (lambda: SelfLabelingLoss(eta=-0.1), "eta >= 0, got -0.1"),
+        (lambda: RegularizedLoss(relaxation="potts"), "got 'potts'"),
+        (lambda: RegularizedLoss(lam=-1), "lam >= 0, got 0.3 and -1"),
+        (lambda: PartialCrossEntropyLoss()(torch.zeros(1, 2, 3), torch.zeros(1, 3)), r"\(1, 1, 3\), got \(1, 3\)"),
+        (
+            lambda: SelfLabelingLoss()(
+                torch.zeros(1, 2, 3), {SCRIBBLE: torch.zeros(1, 1, 3), PSEUDO_LABEL: torch.zeros(1, 3, 3)}
+            ),
+            r"\(1, 2, 3\), got \(1, 3, 3\)",
+        ),
+    ],
+)
+def test_wrong_use_is_refused(make, told):
+    with pytest.raises(ValueError, match=told):
+        make()
