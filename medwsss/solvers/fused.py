@@ -17,7 +17,6 @@ from torch import Tensor
 from medwsss.solvers.kernel import BLOCK, CCE, CE, COSINE, DOT, QUADRATIC, RCE, SQUARED, sweep
 from medwsss.terms import cross_entropies, relaxations
 from medwsss.terms.energy import BoundEnergy
-from medwsss.terms.neighborhoods import pairs
 from medwsss.terms.simplex import safe_log
 
 __all__ = ["FusedStep"]
@@ -49,15 +48,11 @@ class FusedStep:
         unary = problem.cross_entropy
         values = -safe_log(problem.sigma) if unary is cross_entropies.cross_entropy else problem.sigma
         strides = [math.prod(shape[axis + 1 :]) for axis in range(2, len(shape))]
-        kept = [(o, w) for o, w in zip(problem.offsets, problem.weights) if w.numel()]
-        weights = torch.zeros(shape[0], len(kept), *shape[2:])
-        for n, (offset, w) in enumerate(kept):
-            pairs(weights[:, n : n + 1], offset)[0].copy_(w)
-        steps = [sum(o * s for o, s in zip(offset, strides)) for offset, _ in kept]
+        steps = [sum(o * s for o, s in zip(offset, strides)) for offset in problem.offsets]
         self.arguments = (
             values.reshape(flat).contiguous().numpy(),
             problem.free.flatten(1).contiguous().numpy(),
-            weights.flatten(2).numpy(),
+            problem.weight_map.flatten(2).numpy(),
             np.array([sign * step for step in steps for sign in (1, -1)], np.int64),
             np.float32(problem.eta),
             (

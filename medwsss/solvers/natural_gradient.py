@@ -78,8 +78,8 @@ class NaturalGradient(Solver):
 
     def start(self, problem: BoundEnergy, initial: Tensor | None) -> Iterate:
         """From the network's predictions or the given labels, mixed with a little of the uniform distribution."""
-        y = problem.sigma if initial is None else initial.to(problem.sigma.dtype)
-        y = problem.reset((1 - UNIFORM_SHARE) * y + UNIFORM_SHARE / y.shape[1]).contiguous()
+        y = (1 - UNIFORM_SHARE) * (problem.sigma if initial is None else initial.to(problem.sigma.dtype))
+        y = problem.reset(y.add_(UNIFORM_SHARE / y.shape[1])).contiguous()
         stride = y.new_full((y.shape[0],), self.stride)
         look = mirror_step(problem)
         energy, candidate = look(y, y, stride, self.momentum)

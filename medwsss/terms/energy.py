@@ -11,7 +11,7 @@ from torch import Tensor
 from medwsss.terms.cross_entropies import CROSS_ENTROPIES, CrossEntropy
 from medwsss.terms.neighborhoods import GridNeighborhood, pairs
 from medwsss.terms.relaxations import RELAXATIONS, Relaxation
-from medwsss.terms.simplex import one_hot, seed_mask, void_mask
+from medwsss.terms.simplex import seed_index, seed_mask, void_mask
 
 __all__ = ["BoundEnergy", "SelfLabelingEnergy", "potts"]
 
@@ -101,9 +101,9 @@ class BoundEnergy:
 
     Attributes:
         sigma: predictions ``σ``, ``B K *S``.
-        fixed: ``B K *S``, one-hot on seeds and uniform on void voxels, 0 elsewhere.
         free: ``B 1 *S`` bool, the voxels to label.
         offsets, weights: half the neighbourhood, and ``λ w_ij`` for each of its offsets (0 for constant pairs).
+        weight_map: ``B n *S``, the same in one tensor: that of pair ``(i, i + offset)`` at ``i``, 0 where is none.
     """
 
     def __init__(self, energy: SelfLabelingEnergy, logits: Tensor, scribble: Tensor, weights: Sequence[Tensor]) -> None:
@@ -115,18 +115,20 @@ class BoundEnergy:
         self.logits = logits
         self.sigma = logits.softmax(1)
         self.free = ~(seeds | void)
-        self.fixed = one_hot(scribble, num_classes, logits.dtype)
-        if void.any():
-            self.fixed += void.to(logits.dtype) / num_classes
+        self._seeds = seed_index(scribble, num_classes)
+        self._not_free = void.to(logits.dtype) / num_classes  # what y is where it is not free, before seeds are set
         self.offsets = energy.neighborhood.offsets(logits.ndim - 2)
-        self.weights = [
-            torch.where(_takes_part(seeds, void, offset), energy.lam * w.to(logits.dtype), 0)
-            for offset, w in zip(self.offsets, weights)
-        ]
+        self.weight_map = logits.new_zeros(logits.shape[0], len(self.offsets), *logits.shape[2:])
+        maps = self.weight_map.split(1, 1)
+        self.weights = [pairs(weight_map, offset)[0] for weight_map, offset in zip(maps, self.offsets)]
+        for offset, w, view in zip(self.offsets, weights, self.weights):
+            view.copy_(torch.where(_takes_part(seeds, void, offset), w, 0)).mul_(energy.lam)
 
     def reset(self, y: Tensor) -> Tensor:
         """``y`` with ``y_i = ȳ_i`` on seeds (§2) and uniform on void voxels."""
-        return torch.where(self.free, y, self.fixed)
+        y = torch.where(self.free, y, self._not_free)
+        y[self._seeds] = 1
+        return y
 
     def value(self, y: Tensor) -> Tensor:
         """``E(y)`` for each sample, ``B``; differentiable by autograd."""

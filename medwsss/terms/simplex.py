@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medwsss.keys import UNLABELED, VOID
 
-__all__ = ["EPSILON", "one_hot", "safe_log", "safe_reciprocal", "seed_mask", "void_mask"]
+__all__ = ["EPSILON", "one_hot", "safe_log", "safe_reciprocal", "seed_index", "seed_mask", "void_mask"]
 
 #: Below this, ``ln x`` is continued by its tangent. Small enough to change nothing that float32 distributes over
 #: classes, large enough for ``λ w / EPSILON`` to stay finite in float32.
@@ -51,10 +51,27 @@ def one_hot(scribble: Tensor, num_classes: int, dtype: torch.dtype = torch.float
     Raises:
         ValueError: when a seed's class is not in ``0 … K − 1``.
     """
+    seeds, classes = _classes(scribble, num_classes)
+    shape = (scribble.shape[0], num_classes, *scribble.shape[2:])
+    return torch.zeros(shape, dtype=dtype, device=scribble.device).scatter_(1, classes, seeds.to(dtype))
+
+
+def seed_index(scribble: Tensor, num_classes: int) -> tuple[Tensor, ...]:
+    """Where ``y`` (``B K *S``) is 1 on seeds, as an index of it: ``y[seed_index(scribble, K)] = 1``.
+
+    Raises:
+        ValueError: when a seed's class is not in ``0 … K − 1``.
+    """
+    seeds, classes = _classes(scribble, num_classes)
+    sample, _, *voxel = seeds.nonzero(as_tuple=True)
+    return sample, classes[seeds], *voxel
+
+
+def _classes(scribble: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """The seed mask, and classes, 0 where there is no seed."""
     seeds = seed_mask(scribble)
     classes = torch.where(seeds, scribble, 0).long()
     if ((classes < 0) | (classes >= num_classes)).any():
         found = sorted(classes[(classes < 0) | (classes >= num_classes)].unique().tolist())
         raise ValueError(f"expected seed classes 0 to {num_classes - 1} (the network's channels), got {found}")
-    shape = (scribble.shape[0], num_classes, *scribble.shape[2:])
-    return torch.zeros(shape, dtype=dtype, device=scribble.device).scatter_(1, classes, seeds.to(dtype))
+    return seeds, classes

@@ -111,6 +111,15 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join(lines + [f"skipped: {text}" for text in report["skipped"]]) + "\n"
 
 
+def write(report: dict[str, Any]) -> None:
+    """The report so far, so that a run that is stopped leaves what it measured."""
+    speedups = [row["speedup"] for row in report["rows"]]
+    report |= {"median": median(speedups), "least": min(speedups)}
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    (OUTPUT / "solver.json").write_text(json.dumps(report, indent=1))
+    (OUTPUT / "solver.md").write_text(markdown(report))
+
+
 def main() -> None:
     """Measure, write, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -134,12 +143,8 @@ def main() -> None:
                 row = {"problem": name, **compare(problem, cross_entropy, relaxation)}
                 report["rows"].append(row)
                 print(f"{name} {cross_entropy} {relaxation}: {row['speedup']:.0f} times", flush=True)
-    speedups = [row["speedup"] for row in report["rows"]] or [float("nan")]
-    report |= {"median": median(speedups), "least": min(speedups)}
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    (OUTPUT / "solver.json").write_text(json.dumps(report, indent=1))
-    (OUTPUT / "solver.md").write_text(markdown(report))
-    print(markdown(report))
+                write(report)
+    print((OUTPUT / "solver.md").read_text() if report["rows"] else report["skipped"])
 
 
 if __name__ == "__main__":
