@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from monai.engines import PrepareBatch
-from monai.utils import CommonKeys, convert_to_tensor
+from monai.utils import convert_to_tensor
 from torch import Tensor
 
-from medwsss.keys import GUIDE, SCRIBBLE
+from medwsss.keys import GUIDE, IMAGE, SCRIBBLE
 
 __all__ = ["PrepareWeakBatch"]
 
@@ -43,9 +43,9 @@ class PrepareWeakBatch(PrepareBatch):
             plain: Tensor = convert_to_tensor(tensor, track_meta=False)
             return plain.to(device=device, non_blocking=non_blocking, **to)
 
-        for key in (CommonKeys.IMAGE, self.scribble_key):
+        for key in (IMAGE, self.scribble_key):
             if key not in batchdata:
                 raise KeyError(f"expected {key!r} in the batch, got {sorted(batchdata)}")
-        image = put(batchdata[CommonKeys.IMAGE], **kwargs)
+        image = put(batchdata[IMAGE], **kwargs)
         guide = put(batchdata[self.guide_key]) if self.guide_key in batchdata else image
         return image, {SCRIBBLE: put(batchdata[self.scribble_key]), GUIDE: guide}

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When pseudo-labels come, what they are, and what is told of them."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import pytest
+import torch
+from ignite.engine import Events
+from monai.engines.utils import IterationEvents
+from torch import nn
+
+from medwsss.handlers import NonFiniteGuard, PseudoLabelHandler
+from medwsss.keys import GUIDE, PSEUDO_LABEL, SCRIBBLE
+from medwsss.losses import SelfLabelingLoss
+from medwsss.solvers import GradientDescent, NaturalGradient
+from medwsss.terms import SelfLabelingEnergy
+from tests.test_engines import trainer
+
+ENERGY = SelfLabelingEnergy(lam=1.0)
+
+
+def run(handler, epochs=4, **options):
+    """Train, and the epochs whose every batch had pseudo-labels; half an epoch would be a failure."""
+    engine = trainer(handlers=[handler], **options)
+    engine.state.max_epochs = epochs
+    seen: list[tuple[int, bool]] = []
+
+    @engine.on(IterationEvents.LOSS_COMPLETED)
+    def look(engine):
+        seen.append((engine.state.epoch, PSEUDO_LABEL in engine.state.output["label"]))
+
+    engine.run()
+    with_labels = {epoch for epoch, labelled in seen if labelled}
+    assert not with_labels & {epoch for epoch, labelled in seen if not labelled}
+    return engine, sorted(with_labels)
+
+
+@pytest.mark.parametrize("warmup, epochs", [(0, [1, 2, 3, 4]), (2, [3, 4]), (4, [])])
+def test_warm_up_by_epochs(warmup, epochs):
+    assert run(PseudoLabelHandler(NaturalGradient(ENERGY, max_steps=3), warmup))[1] == epochs
+
+
+def test_warm_up_until_the_loss_is_low():
+    """The epoch after the first whose mean loss reaches the mark, told by a run that never starts."""
+    means = []
+    engine = trainer()
+    engine.state.max_epochs = 4
+    losses: list[float] = []
+    engine.add_event_handler(IterationEvents.LOSS_COMPLETED, lambda e: losses.append(e.state.output["loss"].item()))
+    engine.run()
+    means = [sum(losses[2 * i : 2 * i + 2]) / 2 for i in range(4)]
+    assert means == sorted(means, reverse=True)  # the premise
+    mark = (means[1] + means[2]) / 2
+    solver = NaturalGradient(ENERGY, max_steps=3)
+    assert run(PseudoLabelHandler(solver, 10, mark))[1] == [4]
+    assert run(PseudoLabelHandler(solver, 1, mark))[1] == [2, 3, 4]  # whichever is first
+    assert run(PseudoLabelHandler(solver, 10, 0.0))[1] == []
+
+
+def test_labels_are_the_solvers():
+    solver = NaturalGradient(ENERGY, max_steps=7)
+    engine = trainer(handlers=[PseudoLabelHandler(solver)])
+
+    @engine.on(IterationEvents.LOSS_COMPLETED)
+    def compare(engine):
+        logits, target = engine.state.output["pred"].detach(), engine.state.output["label"]
+        expected = solver(logits, target[GUIDE], target[SCRIBBLE]).labels
+        assert torch.equal(target[PSEUDO_LABEL], expected)
+        assert not target[PSEUDO_LABEL].requires_grad
+
+    engine.run()
+    assert engine.state.iteration == 2
+
+
+def test_figures():
+    """Epoch means, as the mean over samples of each batch."""
+    solver = NaturalGradient(ENERGY, max_steps=7)
+    engine = trainer(handlers=[PseudoLabelHandler(solver)])
+    solutions = []
+
+    @engine.on(IterationEvents.LOSS_COMPLETED)
+    def solve_again(engine):
+        target = engine.state.output["label"]
+        solutions.append(solver(engine.state.output["pred"].detach(), target[GUIDE], target[SCRIBBLE]))
+
+    engine.run()
+    metrics = engine.state.metrics
+    before, after = (sum(float(s.energy[i].mean()) for s in solutions) / 2 for i in (0, -1))
+    assert metrics["solver_energy_before"] == pytest.approx(before)
+    assert metrics["solver_energy_after"] == pytest.approx(after)
+    assert metrics["solver_steps"] == sum(s.steps for s in solutions) / 2
+    assert engine.state.solver_status == str(solutions[-1].status)
+    assert after < before
+
+
+def test_no_figures_in_warm_up():
+    engine, _ = run(PseudoLabelHandler(NaturalGradient(ENERGY), warmup_epochs=9), epochs=1)
+    assert not any(name.startswith("solver") for name in engine.state.metrics)
+
+
+def test_state_survives_a_resume():
+    """Ended early by the loss, warm-up does not begin again in another process."""
+    first = PseudoLabelHandler(NaturalGradient(ENERGY, max_steps=2), 9, warmup_loss=math.inf)
+    run(first, epochs=1)
+    resumed = PseudoLabelHandler(NaturalGradient(ENERGY, max_steps=2), 9)
+    assert run(resumed, epochs=1)[1] == []
+    resumed.load_state_dict(first.state_dict())
+    assert run(resumed, epochs=1)[1] == [1]
+
+
+def test_poisoned_batch_is_left_to_the_guard(caplog):
+    engine = trainer(handlers=[PseudoLabelHandler(NaturalGradient(ENERGY, max_steps=2)), NonFiniteGuard()])
+
+    @engine.on(Events.ITERATION_STARTED(once=1))
+    def poison(engine):
+        engine.state.batch["image"][0, 0, 2, 2] = float("nan")
+
+    with caplog.at_level(logging.WARNING):
+        engine.run()
+    assert engine.state.skipped_batches == 1
+    assert "solver_steps" in engine.state.metrics  # from the other batch
+    assert all(p.isfinite().all() for p in engine.network.parameters())
+
+
+def test_loss_marks_ignore_poisoned_batches():
+    """One NaN among the losses does not keep warm-up from ending."""
+    handler = PseudoLabelHandler(NaturalGradient(ENERGY, max_steps=2), 9, warmup_loss=10.0)
+    engine = trainer(handlers=[handler, NonFiniteGuard()])
+
+    @engine.on(Events.ITERATION_STARTED(once=2))
+    def poison(engine):
+        engine.state.batch["image"][:] = float("nan")
+
+    engine.run()
+    assert handler.active
+
+
+def test_solver_in_trouble_is_told_once():
+    steep = GradientDescent(ENERGY, steps=1, learning_rate=1e4)
+    with pytest.warns(UserWarning, match="lower learning_rate") as told:
+        run(PseudoLabelHandler(steep), epochs=2)
+    assert sum("Pseudo-labels at iteration" in str(w.message) for w in told) == 1
+
+
+def test_buffers_and_gradients_of_the_network_are_untouched():
+    """Solving costs no second forward pass and leaves no trace in autograd."""
+    calls = []
+    engine = trainer(loss=SelfLabelingLoss(), handlers=[PseudoLabelHandler(NaturalGradient(ENERGY, max_steps=2))])
+    assert isinstance(engine.network, nn.Module)
+    engine.network.register_forward_hook(lambda *_: calls.append(1))
+    engine.run()
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("figures", [(-1, None), (0, -0.5)])
+def test_wrong_figures(figures):
+    with pytest.raises(ValueError, match="expected warm-up figures >= 0, got"):
+        PseudoLabelHandler(NaturalGradient(ENERGY), *figures)
