@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medwsss.keys import UNLABELED
+from medwsss.keys import UNLABELED, VOID
 from tests.bundles.bundle import TINY, execute, read, train, workflow
 
 
@@ -93,13 +93,13 @@ def test_names_one_may_override(study, tmp_path, name, value):
     assert all(math.isfinite(loss) for loss in losses(tmp_path))
 
 
-def test_no_gradient_reaches_void(study, tmp_path):
+def test_padding_is_void(study, tmp_path):
     """A volume smaller than the patch is padded by VOID, which is no class to learn."""
     flow = train(study, tmp_path, patch_size=[32, 32, 16])
     batch = next(iter(of(flow, "train#dataloader")))
     padded = batch["image"].shape[2:].numel() - 24 * 24 * 8
     assert batch["scribble"].shape[2:] == (32, 32, 16)
-    assert ((batch["scribble"] == 254).flatten(1).sum(1) >= padded // 2).all()
+    assert ((batch["scribble"] == VOID).flatten(1).sum(1) >= padded // 2).all()
 
 
 # ---- other studies
@@ -162,5 +162,5 @@ def test_the_default_study_is_made_when_absent(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr("data_prep.phantom.make_phantom_study", lambda folder: made.append(folder) or Path("made"))
     flow = workflow("train")
-    flow.initialize.__self__.parser.parse(reset=True)
+    flow.parser.parse()
     assert of(flow, "datalist") == Path("made") and made == [read("train")["dataset_dir"]]

@@ -61,7 +61,7 @@ def test_worked_number_of_self_labeling():
 
 
 def test_worked_number_of_the_regularized_loss():
-    """Two voxels of one grey value, σ = (¾, ¼) and (¼, ¾): BL is 1 − 3/8, the entropy ln 4 − ¾ ln 3; the first a seed."""
+    """Two equal grey values, the first a seed, σ = (¾, ¼) and (¼, ¾): BL is 1 − 3/8, the entropy ln 4 − ¾ ln 3."""
     logits = torch.tensor([[[math.log(3), 0.0], [0.0, math.log(3)]]])
     target = {SCRIBBLE: torch.tensor([[[0, UNLABELED]]]), GUIDE: torch.zeros(1, 1, 2)}
     expected = math.log(4 / 3) + 0.1 * (math.log(4) - 0.75 * math.log(3)) + 2 * 5 / 8
