@@ -28,8 +28,8 @@ class PseudoLabelHandler:
     Warm-up ends after ``warmup_epochs`` or, if ``warmup_loss`` is given, after the first epoch whose mean training loss
     is at most that, whichever is first. In warm-up that loss is the seed term, so ``exp(−loss)`` is the probability
     that the network gives to the right class of a seed, in geometric mean: ``warmup_loss = ln 2`` ends warm-up when it
-    is one half, better than chance, as §3 asks for ("to avoid feeding random predictions"), and before over-fitted seeds
-    make the network sure of everything else.
+    is one half, better than chance, as §3 asks for ("to avoid feeding random predictions"), and before over-fitted
+    seeds make the network sure of everything else.
 
     Epoch means go to ``engine.state.metrics`` (so TensorBoard gets them): ``solver_energy_before``,
     ``solver_energy_after`` (mean over samples) and ``solver_steps``; the last solve's advice to
@@ -53,7 +53,7 @@ class PseudoLabelHandler:
         self.active = False
         self._losses: list[float] = []
         self._solves: list[tuple[float, float, int]] = []
-        self._seen: set[Status] = set()
+        self._warned = False
 
     def attach(self, engine: Engine) -> None:
         """Register with a MONAI trainer."""
@@ -93,8 +93,8 @@ class PseudoLabelHandler:
         before, after = solution.energy[0].mean().item(), solution.energy[-1].mean().item()
         self._solves.append((before, after, solution.steps))
         state.solver_status = str(solution.status)
-        if solution.status in (Status.DIVERGED, Status.MAX_STEPS) and solution.status not in self._seen:
-            self._seen.add(solution.status)
+        if solution.status is Status.DIVERGED and not self._warned:
+            self._warned = True
             warnings.warn(f"Pseudo-labels at iteration {state.iteration}: {solution.status}", stacklevel=2)
 
     def _watch_loss(self, engine: Engine) -> None:

@@ -21,9 +21,9 @@ class SeedWeights(Transform):
     """Sampling weights of patch centres for ``RandWeightedCropd``: how much of the seeds a patch holds.
 
     A seed of class ``k`` counts ``1 / |S_k|``, so that every class that the case has weighs the same, however little of
-    it is annotated. Seeds come to lie anywhere in a patch, not only at its centre: a network that never sees a seed near
-    the border of a patch learns nothing there, and is wrong along the borders of whole images. A case without seeds has
-    weight 0 throughout, which ``RandWeightedCropd`` takes as uniform.
+    it is annotated. Seeds come to lie anywhere in a patch, not only at its centre: a network that never sees a seed
+    near the border of a patch learns nothing there, and is wrong along the borders of whole images. A case without seeds
+    has weight 0 throughout, which ``RandWeightedCropd`` takes as uniform.
 
     Args:
         patch_size: of the patches to crop, one number an axis.
@@ -45,6 +45,8 @@ class SeedWeights(Transform):
         for k in labels[seed_mask(labels)].unique():
             members = labels == k
             weights[members] = 1 / members.sum().double()
-        held = uniform_filter(weights[0].numpy(), self.patch_size, mode="constant")  # mean over the patch at each centre
+        held = uniform_filter(
+            weights[0].numpy(), self.patch_size, mode="constant"
+        )  # mean over the patch at each centre
         result = torch.from_numpy(held)[None].clamp_min(0)
         return torch.where(result > 1e-9 * result.amax(), result, 0).float()  # what rounding leaves of a running sum

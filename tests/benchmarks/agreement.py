@@ -4,8 +4,8 @@
     python -m tests.benchmarks.agreement --images 100
 
 The all-quadratic energy has a closed-form minimiser, which ``RandomWalker`` finds. The index is
-``Σ min(y, y*) / Σ max(y, y*)`` over unlabelled pixels and classes, 1 for equal soft labels. The paper reports 99.2 % for
-its solver on 100 images.
+``Σ min(y, y*) / Σ max(y, y*)`` over unlabelled pixels and classes, 1 for equal soft labels. The paper reports
+99.2 % for its solver on 100 images.
 """
 
 from __future__ import annotations
