@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The step of :class:`NaturalGradient` in one pass over memory, on the CPU: compiled once and cached on disk.
 
-It reads ``y``, ``y'``, ``σ``, the weights and the seeds once and writes the next ``y`` once.
+It reads ``y``, ``y'``, the logits, the weights and the seeds once and writes the next ``y`` once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from torch import Tensor
 from medwsss.solvers.kernel import BLOCK, CCE, CE, COSINE, DOT, QUADRATIC, RCE, SQUARED, sweep
 from medwsss.terms import cross_entropies, relaxations
 from medwsss.terms.energy import BoundEnergy
-from medwsss.terms.simplex import safe_log
 
 __all__ = ["FusedStep"]
 
@@ -42,21 +41,19 @@ class FusedStep:
     """
 
     def __init__(self, problem: BoundEnergy) -> None:
-        shape = problem.sigma.shape
+        shape = problem.logits.shape
         self.shape = shape
         flat = (*shape[:2], -1)
-        unary = problem.cross_entropy
-        values = -safe_log(problem.sigma) if unary is cross_entropies.cross_entropy else problem.sigma
         strides = [math.prod(shape[axis + 1 :]) for axis in range(2, len(shape))]
         steps = [sum(o * s for o, s in zip(offset, strides)) for offset in problem.offsets]
         self.arguments = (
-            values.reshape(flat).contiguous().numpy(),
+            problem.logits.reshape(flat).contiguous().numpy(),
             problem.free.flatten(1).contiguous().numpy(),
             problem.weight_map.flatten(2).numpy(),
             np.array([sign * step for step in steps for sign in (1, -1)], np.int64),
             np.float32(problem.eta),
             (
-                UNARIES[unary],
+                UNARIES[problem.cross_entropy],
                 SIMILARITIES[problem.relaxation.similarity],
                 problem.relaxation.logarithmic,
             ),

@@ -23,7 +23,7 @@ CE, RCE, CCE, QUADRATIC = range(4)
 f32 = np.float32
 # As in the reference:
 EPS, SQUARED_EPS, TINY = f32(EPSILON), f32(16 * np.finfo(f32).eps), np.finfo(f32).tiny
-LEAST_LABEL, LEAST_CHANGE = f32(FLOOR), f32(LEAST)
+LEAST_LABEL, LEAST_CHANGE, LEAST_LOGIT = f32(FLOOR), f32(LEAST), f32(-80)  # e^-80 is still a normal number
 # Fast-math may reorder sums and assumes that nothing is NaN or inf: input is checked, and nothing here makes any.
 compiled = njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
 inlined = njit(inline="always", fastmath=True, error_model="numpy")
@@ -66,24 +66,35 @@ def log(x):
 
 
 @inlined
-def relax(similarity, logarithmic, pq, pp, qq):
-    """``P`` and its derivatives in ``p·q`` and ``‖p‖²``: ``Relaxation.slopes``."""
-    eps = EPS
+def safe_log(x, eps):
+    """``ln x``, continued by its tangent below ``eps``."""
+    return log(max(x, eps)) + (x / eps - f32(1) if x < eps else f32(0))
+
+
+@inlined
+def similar(similarity, pq, pp, qq):
+    """``r``, its derivatives in ``p·q`` and ``‖p‖²``, and where its logarithm's tangent begins."""
     if similarity == DOT:
-        r, r_pq, r_pp = pq, f32(1), f32(0)
-    elif similarity == COSINE:
-        r_pq = f32(1) / np.sqrt(pp * qq)
-        r = pq * r_pq
-        r_pp = f32(-0.5) * r / pp
-    else:
-        r, r_pq, r_pp = f32(1) - f32(0.5) * (pp + qq) + pq, f32(1), f32(-0.5)
-        eps = SQUARED_EPS
-    if logarithmic:
-        s = f32(-1) / max(r, eps)
-        value = -log(max(r, eps)) + (f32(1) + r * s if r < eps else f32(0))
-    else:
-        s, value = f32(-1), f32(1) - r
-    return value, s * r_pq, s * r_pp
+        return pq, f32(1), f32(0), EPS
+    if similarity == COSINE:
+        inverse_norms = f32(1) / np.sqrt(pp * qq)
+        return pq * inverse_norms, inverse_norms, f32(-0.5) * pq * inverse_norms / pp, EPS
+    return f32(1) - f32(0.5) * (pp + qq) + pq, f32(1), f32(-0.5), SQUARED_EPS
+
+
+@inlined
+def potential(similarity, logarithmic, pq, pp, qq):
+    """``P``."""
+    r, _, _, eps = similar(similarity, pq, pp, qq)
+    return -safe_log(r, eps) if logarithmic else f32(1) - r
+
+
+@inlined
+def slopes(similarity, logarithmic, pq, pp, qq):
+    """The derivatives of ``P`` in ``p·q`` and ``‖p‖²``."""
+    r, r_pq, r_pp, eps = similar(similarity, pq, pp, qq)
+    s = f32(-1) / max(r, eps) if logarithmic else f32(-1)
+    return s * r_pq, s * r_pp
 
 
 @inlined
@@ -114,16 +125,41 @@ def couple(y, weights, shifts, low, high, similarity, logarithmic, norm, dots, n
         a, b = reach(shifts[n], low, high, size)
         start = a + min(shifts[n], 0)  # the weight lies at a pair's first voxel
         w = weights[n // 2, start : start + b - a]
-        counts = f32(shifts[n] > 0)
         a, b = a - low, b - low
         pq, pp, qq = dots[n, a:b], norm[a:b], norms[n, a:b]
         e, c, r = cost[a:b], curvature[a:b], radial[a:b]
+        if shifts[n] > 0:  # each pair's energy once
+            for i in range(b - a):
+                e[i] += w[i] * potential(similarity, logarithmic, pq[i], pp[i], qq[i])
         for i in range(b - a):
-            value, s_pq, s_pp = relax(similarity, logarithmic, pq[i], pp[i], qq[i])
+            s_pq, s_pp = slopes(similarity, logarithmic, pq[i], pp[i], qq[i])
             pq[i] = w[i] * s_pq
-            e[i] += counts * w[i] * value
             c[i] -= w[i] * s_pq
             r[i] += f32(2) * w[i] * s_pp
+
+
+@compiled
+def predict(logits, low, high, kind, top, total, unary):
+    """A block's ``σ``, the softmax of its logits, into ``unary``; for ``CE`` its ``−ln σ``."""
+    top[:], total[:] = -np.inf, 0
+    for k in range(len(logits)):
+        x = logits[k, low:high]
+        for i in range(high - low):
+            top[i] = max(top[i], x[i])
+    for k in range(len(logits)):
+        x, u = logits[k, low:high], unary[k]
+        for i in range(high - low):
+            u[i] = exp(max(x[i] - top[i], LEAST_LOGIT))
+            total[i] += u[i]
+    for i in range(high - low):
+        total[i] = f32(1) / total[i]
+    for k in range(len(logits)):
+        u = unary[k]
+        for i in range(high - low):
+            u[i] *= total[i]
+        if kind == CE:
+            for i in range(high - low):
+                u[i] = -safe_log(u[i], EPS)
 
 
 @compiled
@@ -133,14 +169,14 @@ def differentiate(y, unary, shifts, low, high, eta, kind, dots, radial, match, o
     match[:], own[:], mean[:] = 0, 0, 0
     if kind == CCE:
         for k in range(classes):
-            p, u = y[k, low:high], unary[k, low:high]
+            p, u = y[k, low:high], unary[k]
             for i in range(high - low):
                 match[i] += p[i] * u[i]
         for i in range(high - low):
             own[i] = -log(max(match[i], EPS))
             match[i] = f32(1) / max(match[i], EPS)
     for k in range(classes):
-        p, u, g = y[k, low:high], unary[k, low:high], pulls[k]
+        p, u, g = y[k, low:high], unary[k], pulls[k]
         if kind == CE:
             for i in range(high - low):
                 g[i] = eta * u[i]
@@ -197,10 +233,10 @@ def move(y, previous, free, low, high, stride, momentum, pulls, mean, curvature,
 
 
 @compiled
-def sweep(first, last, y, previous, unary, free, weights, shifts, eta, terms, momentum, stride, out, energy):
+def sweep(first, last, y, previous, logits, free, weights, shifts, eta, terms, momentum, stride, out, energy):
     """Blocks ``first … last`` of every sample: the blocks' ``E(y)`` into ``energy``, the step from ``y`` into ``out``.
 
-    ``y``, ``previous``, ``unary`` and ``out`` are ``B K N``; ``free`` is ``B N``; ``weights`` is ``B n N``, ``λ w`` of
+    ``y``, ``previous``, ``logits`` and ``out`` are ``B K N``; ``free`` is ``B N``; ``weights`` is ``B n N``, ``λ w`` of
     the pair ``(i, i + shifts[2n])`` at ``i``; ``stride`` is ``B``, 0 for a sample that is done; ``energy`` is
     ``B × blocks``.
     """
@@ -208,19 +244,21 @@ def sweep(first, last, y, previous, unary, free, weights, shifts, eta, terms, mo
     kind, similarity, logarithmic = terms
     # Made one by one, because rows unpacked from one array would lose their known contiguity, and loops their vectors.
     dots, norms = np.empty((len(shifts), BLOCK), np.float32), np.empty((len(shifts), BLOCK), np.float32)
-    pulls, norm = np.empty((classes, BLOCK), np.float32), np.empty(BLOCK, np.float32)
+    pulls, unary = np.empty((classes, BLOCK), np.float32), np.empty((classes, BLOCK), np.float32)
+    norm = np.empty(BLOCK, np.float32)
     cost, curvature, radial = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     match, own = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     mean, top = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     for sample in range(len(y)):
         if stride[sample] == 0:
             continue
-        now, past, new, u = y[sample], previous[sample], out[sample], unary[sample]
+        now, past, new = y[sample], previous[sample], out[sample]
         w, may = weights[sample], free[sample]
         for block in range(first, last):
             low, high = block * BLOCK, min(size, (block + 1) * BLOCK)
             couple(now, w, shifts, low, high, similarity, logarithmic, norm, dots, norms, cost, curvature, radial)
-            differentiate(now, u, shifts, low, high, eta, kind, dots, radial, match, own, curvature, pulls, mean)
+            predict(logits[sample], low, high, kind, top, norm, unary)
+            differentiate(now, unary, shifts, low, high, eta, kind, dots, radial, match, own, curvature, pulls, mean)
             total = 0.0
             for i in range(high - low):
                 total += cost[i] + (eta * own[i] if may[low + i] else f32(0))

@@ -53,7 +53,7 @@ class PlainStep:
 
 def mirror_step(problem: BoundEnergy) -> MirrorStep:
     """The fastest step there is for this problem: compiled for float32 on the CPU if Numba is there, else plain."""
-    if problem.sigma.device.type == "cpu" and problem.sigma.dtype == torch.float32:
+    if problem.logits.device.type == "cpu" and problem.logits.dtype == torch.float32:
         try:
             from medwsss.solvers.fused import FusedStep  # late: it takes a second to import
         except (ImportError, RuntimeError):  # no Numba, or nowhere it may keep what it compiles

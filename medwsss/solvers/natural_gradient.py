@@ -78,8 +78,9 @@ class NaturalGradient(Solver):
 
     def start(self, problem: BoundEnergy, initial: Tensor | None) -> Iterate:
         """From the network's predictions or the given labels, mixed with a little of the uniform distribution."""
-        y = (1 - UNIFORM_SHARE) * (problem.sigma if initial is None else initial.to(problem.sigma.dtype))
-        y = problem.reset(y.add_(UNIFORM_SHARE / y.shape[1])).contiguous()
+        # Not problem.sigma, which would be kept: the compiled step has no use for it.
+        y = problem.logits.softmax(1) if initial is None else initial.to(problem.logits.dtype)
+        y = problem.reset(((1 - UNIFORM_SHARE) * y).add_(UNIFORM_SHARE / y.shape[1])).contiguous()
         stride = y.new_full((y.shape[0],), self.stride)
         look = mirror_step(problem)
         energy, candidate = look(y, y, stride, self.momentum)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -100,7 +101,8 @@ class BoundEnergy:
     """:class:`SelfLabelingEnergy` of one batch; made by its ``bind``.
 
     Attributes:
-        sigma: predictions ``σ``, ``B K *S``.
+        logits: of the network, ``B K *S``, in the type that is computed in.
+        sigma: predictions ``σ = softmax(logits)``, made when first asked for.
         free: ``B 1 *S`` bool, the voxels to label.
         offsets, weights: half the neighbourhood, and ``λ w_ij`` for each of its offsets (0 for constant pairs).
         weight_map: ``B n *S``, the same in one tensor: that of pair ``(i, i + offset)`` at ``i``, 0 where is none.
@@ -110,23 +112,25 @@ class BoundEnergy:
         self.cross_entropy: CrossEntropy = energy.cross_entropy
         self.relaxation: Relaxation = energy.relaxation
         self.eta = energy.eta
-        num_classes = logits.shape[1]
         seeds, void = seed_mask(scribble), void_mask(scribble)
         self.logits = logits
-        self.sigma = logits.softmax(1)
         self.free = ~(seeds | void)
-        self._seeds = seed_index(scribble, num_classes)
-        self._not_free = void.to(logits.dtype) / num_classes  # what y is where it is not free, before seeds are set
+        self._void = void
+        self._seeds = seed_index(scribble, logits.shape[1])
         self.offsets = energy.neighborhood.offsets(logits.ndim - 2)
         self.weight_map = logits.new_zeros(logits.shape[0], len(self.offsets), *logits.shape[2:])
         maps = self.weight_map.split(1, 1)
         self.weights = [pairs(weight_map, offset)[0] for weight_map, offset in zip(maps, self.offsets)]
         for offset, w, view in zip(self.offsets, weights, self.weights):
-            view.copy_(torch.where(_takes_part(seeds, void, offset), w, 0)).mul_(energy.lam)
+            view.copy_(w).mul_(energy.lam).masked_fill_(_takes_no_part(seeds, void, offset), 0)
+
+    @cached_property
+    def sigma(self) -> Tensor:
+        return self.logits.softmax(1)
 
     def reset(self, y: Tensor) -> Tensor:
         """``y`` with ``y_i = ȳ_i`` on seeds (§2) and uniform on void voxels."""
-        y = torch.where(self.free, y, self._not_free)
+        y = torch.where(self.free, y, 0).masked_fill_(self._void, 1 / y.shape[1])
         y[self._seeds] = 1
         return y
 
@@ -175,9 +179,9 @@ class BoundEnergy:
         return value, gradient.addcmul_(radial, y, value=2), curvature
 
 
-def _takes_part(seeds: Tensor, void: Tensor, offset: Sequence[int]) -> Tensor:
+def _takes_no_part(seeds: Tensor, void: Tensor, offset: Sequence[int]) -> Tensor:
     (seed_p, seed_q), (void_p, void_q) = pairs(seeds, offset), pairs(void, offset)
-    return ~(seed_p & seed_q) & ~(void_p | void_q)
+    return (seed_p & seed_q) | void_p | void_q
 
 
 def _check(logits: Tensor, guide: Tensor, scribble: Tensor) -> None:

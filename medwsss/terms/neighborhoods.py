@@ -86,23 +86,22 @@ class GridNeighborhood:
         guide = guide.to(torch.promote_types(guide.dtype, torch.float32))
         offsets = self.offsets(guide.ndim - 2)
         contrasts = [(b - a).square_().sum(1, keepdim=True) for a, b in (pairs(guide, o) for o in offsets)]
-        both = [torch.ones_like(c) if exists is None else _both(exists, o) for c, o in zip(contrasts, offsets)]
+        both = [torch.ones_like(c, dtype=torch.bool) for c in contrasts]
+        if exists is not None:
+            both = [a & b for a, b in (pairs(exists, o) for o in offsets)]
         precision: Tensor | float
         if self.bandwidth == "auto":
-            total = sum((torch.where(m > 0, c, 0).flatten(1).sum(1) for c, m in zip(contrasts, both)), start=0.0)
+            total = sum((torch.where(m, c, 0).flatten(1).sum(1) for c, m in zip(contrasts, both)), start=0.0)
             count = sum((m.flatten(1).sum(1) for m in both), start=0.0)
             variance = (torch.as_tensor(total) / torch.as_tensor(count).clamp_min(1)).clamp_min(EPSILON_CONTRAST)
             precision = (0.5 / variance).reshape(-1, *[1] * (guide.ndim - 1))
         else:
             precision = 0.5 / float(self.bandwidth) ** 2
         distances = self.distances(guide.ndim - 2)
-        return [torch.where(m > 0, (-c * precision).exp_() / d, 0) for c, m, d in zip(contrasts, both, distances)]
+        return [
+            c.mul_(-precision).exp_().div_(d).masked_fill_(~m, 0) for c, m, d in zip(contrasts, both, distances)
+        ]
 
 
 #: A flat image has no contrast: every pair then weighs 1 / d_ij, whatever the bandwidth.
 EPSILON_CONTRAST = 1e-20
-
-
-def _both(mask: Tensor, offset: Sequence[int]) -> Tensor:
-    a, b = pairs(mask, offset)
-    return a & b

@@ -51,7 +51,9 @@ def one_hot(scribble: Tensor, num_classes: int, dtype: torch.dtype = torch.float
     Raises:
         ValueError: when a seed's class is not in ``0 … K − 1``.
     """
-    seeds, classes = _classes(scribble, num_classes)
+    seeds = seed_mask(scribble)
+    classes = torch.where(seeds, scribble, 0).long()
+    _check(classes, num_classes)
     shape = (scribble.shape[0], num_classes, *scribble.shape[2:])
     return torch.zeros(shape, dtype=dtype, device=scribble.device).scatter_(1, classes, seeds.to(dtype))
 
@@ -62,16 +64,13 @@ def seed_index(scribble: Tensor, num_classes: int) -> tuple[Tensor, ...]:
     Raises:
         ValueError: when a seed's class is not in ``0 … K − 1``.
     """
-    seeds, classes = _classes(scribble, num_classes)
-    sample, _, *voxel = seeds.nonzero(as_tuple=True)
-    return sample, classes[seeds], *voxel
+    sample, channel, *voxel = seed_mask(scribble).nonzero(as_tuple=True)
+    classes = scribble[(sample, channel, *voxel)].long()
+    _check(classes, num_classes)
+    return sample, classes, *voxel
 
 
-def _classes(scribble: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """The seed mask, and classes, 0 where there is no seed."""
-    seeds = seed_mask(scribble)
-    classes = torch.where(seeds, scribble, 0).long()
+def _check(classes: Tensor, num_classes: int) -> None:
     if ((classes < 0) | (classes >= num_classes)).any():
         found = sorted(classes[(classes < 0) | (classes >= num_classes)].unique().tolist())
         raise ValueError(f"expected seed classes 0 to {num_classes - 1} (the network's channels), got {found}")
-    return seeds, classes

@@ -22,8 +22,8 @@ class SeedWeights(Transform):
 
     A seed of class ``k`` counts ``1 / |S_k|``, so that every class that the case has weighs the same, however little of
     it is annotated. Seeds come to lie anywhere in a patch, not only at its centre: a network that never sees a seed
-    near the border of a patch learns nothing there, and is wrong along the borders of whole images. A case without seeds
-    has weight 0 throughout, which ``RandWeightedCropd`` takes as uniform.
+    near the border of a patch learns nothing there, and is wrong along the borders of whole images. A case without
+    seeds has weight 0 throughout, which ``RandWeightedCropd`` takes as uniform.
 
     Args:
         patch_size: of the patches to crop, one number an axis.
