@@ -79,8 +79,8 @@ class NaturalGradient(Solver):
     def start(self, problem: BoundEnergy, initial: Tensor | None) -> Iterate:
         """From the network's predictions or the given labels, mixed with a little of the uniform distribution."""
         # Not problem.sigma, which would be kept: the compiled step has no use for it.
-        y = problem.logits.softmax(1) if initial is None else initial.to(problem.logits.dtype)
-        y = problem.reset(((1 - UNIFORM_SHARE) * y).add_(UNIFORM_SHARE / y.shape[1])).contiguous()
+        y = problem.logits.softmax(1) if initial is None else initial.to(problem.logits.dtype, copy=True)
+        y = problem.reset(y.mul_(1 - UNIFORM_SHARE).add_(UNIFORM_SHARE / y.shape[1])).contiguous()
         stride = y.new_full((y.shape[0],), self.stride)
         look = mirror_step(problem)
         energy, candidate = look(y, y, stride, self.momentum)

@@ -130,7 +130,7 @@ class BoundEnergy:
 
     def reset(self, y: Tensor) -> Tensor:
         """``y`` with ``y_i = ȳ_i`` on seeds (§2) and uniform on void voxels."""
-        y = torch.where(self.free, y, 0).masked_fill_(self._void, 1 / y.shape[1])
+        y = torch.where(self.free, y, self._void.to(y.dtype) / y.shape[1])
         y[self._seeds] = 1
         return y
 

@@ -14,6 +14,7 @@ from medwsss.solvers import NaturalGradient
 from medwsss.solvers.fused import FusedStep
 from medwsss.solvers.mirror_step import PlainStep, mirror_step
 from medwsss.terms import BoundEnergy, GridNeighborhood, SelfLabelingEnergy
+from medwsss.terms.cross_entropies import CROSS_ENTROPIES
 from tests.solvers.test_natural_gradient import COMBINATIONS, smooth_inputs
 
 
@@ -41,6 +42,19 @@ def test_one_look_agrees(size: tuple[int, ...], cross_entropy: str, relaxation: 
     # Also where a class is nearly gone. LQ's 1 − ½‖p − q‖² is a small difference of numbers near 1 for sharp labels.
     tolerance = 1e-2 if relaxation == "log_quadratic" else 1e-4
     assert ((labels / expected - 1).abs()[expected > 0] < tolerance).all()
+
+
+@pytest.mark.parametrize("cross_entropy", CROSS_ENTROPIES)
+def test_one_look_agrees_where_the_network_is_certain(cross_entropy: str) -> None:
+    logits, guide, scribble = smooth_inputs(
+        batch=2, num_classes=5, size=(35, 33), scale=300
+    )  # σ is 0 or 1 nearly always
+    problem = SelfLabelingEnergy(cross_entropy, "quadratic").bind(logits.float(), guide, scribble)
+    y = problem.reset((logits.float() / 100).softmax(1))
+    energy, labels = FusedStep(problem)(y, y, torch.tensor([3.0, 0.5]), 0.6)
+    expected_energy, expected = PlainStep(problem)(y, y, torch.tensor([3.0, 0.5]), 0.6)
+    torch.testing.assert_close(energy, expected_energy, rtol=2e-6, atol=0)
+    torch.testing.assert_close(labels, expected, rtol=0, atol=1e-5)
 
 
 def test_threads_change_nothing() -> None:
