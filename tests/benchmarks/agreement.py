@@ -21,7 +21,7 @@ from medwsss.keys import UNLABELED
 from medwsss.solvers import GradientDescent, NaturalGradient, RandomWalker
 from medwsss.terms import SelfLabelingEnergy
 from tests.benchmarks.problems import camvid
-from tests.benchmarks.solver import OUTPUT, machine
+from tests.benchmarks.report import OUTPUT, machine
 
 
 def soft_jaccard(y: Tensor, exact: Tensor, free: Tensor) -> float:

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import nibabel
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -63,6 +61,8 @@ def scattered_seeds(label: Tensor, num_classes: int, generator: torch.Generator)
 
 
 def _volume(path: Path) -> Tensor:
+    import nibabel  # late, here and below: a GPU machine may have little more than torch
+
     return torch.from_numpy(np.asarray(nibabel.load(path).dataobj).astype(np.float32)).movedim(-1, 0)
 
 
@@ -102,6 +102,8 @@ def acdc_volume() -> Problem:
 
 def camvid(index: int = 0) -> Problem:
     """``N1 K11 360×480``: one road scene."""
+    from PIL import Image
+
     root = DATA / "camvid"
     item = json.loads((root / "dataset.json").read_text())["training"][index]
     guide = torch.from_numpy(np.array(Image.open(root / item["image"]).convert("RGB"))).movedim(-1, 0)[None].float()

@@ -10,11 +10,8 @@ comes before the first step (softmax, contrast weights). Writes ``output/benchma
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-from pathlib import Path
+from collections.abc import Sequence
 from statistics import median
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -25,8 +22,8 @@ from medwsss.terms import SelfLabelingEnergy
 from medwsss.terms.cross_entropies import CROSS_ENTROPIES
 from medwsss.terms.relaxations import RELAXATIONS
 from tests.benchmarks.problems import PROBLEMS, Problem, mosaic
+from tests.benchmarks.report import machine, now, save, table
 
-OUTPUT = Path("output/benchmarks")
 COLUMNS = {
     "problem": "problem",
     "relaxation": "relaxation",
@@ -56,21 +53,21 @@ def baseline(energy: SelfLabelingEnergy, inputs: tuple[Tensor, Tensor, Tensor]) 
 def compare(problem: Problem, cross_entropy: str, relaxation: str) -> dict[str, Any]:
     """One row: the baseline, the time to its energy, and the default solve."""
     energy, inputs = SelfLabelingEnergy(cross_entropy, relaxation, problem.neighborhood), tuple(problem[:3])
-    begin = perf_counter()
+    begin = now()
     target = baseline(energy, inputs)
-    baseline_seconds = perf_counter() - begin
-    begin = perf_counter()
+    baseline_seconds = now() - begin
+    begin = now()
     solution = NaturalGradient(energy)(*inputs)
-    default_seconds = perf_counter() - begin
+    default_seconds = now() - begin
     reached = (solution.energy <= target).all(1).nonzero()
     steps = int(reached[0]) if len(reached) else None
     seconds = float("nan")
     if steps:
         times = []
         for _ in range(3):
-            begin = perf_counter()
+            begin = now()
             NaturalGradient(energy, max_steps=steps, tolerance=0)(*inputs)
-            times.append(perf_counter() - begin)
+            times.append(now() - begin)
         seconds = median(times)
     return {
         "cross_entropy": cross_entropy,
@@ -87,37 +84,39 @@ def compare(problem: Problem, cross_entropy: str, relaxation: str) -> dict[str, 
     }
 
 
-def machine() -> dict[str, Any]:
-    """What this runs on."""
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
-    return {
-        "processor": names[0] if names else platform.processor(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def markdown(report: dict[str, Any]) -> str:
-    """The report as a table."""
-    lines = [", ".join(f"{key}: {value}" for key, value in report["machine"].items()), ""]
-    lines += ["| " + " | ".join(COLUMNS.values()) + " |", "|---" * len(COLUMNS) + "|"]
-    for row in report["rows"]:
-        cells = (f"{row[key]:.4g}" if isinstance(row[key], float) else str(row[key]) for key in COLUMNS)
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", f"faster: median {report['median']:.0f}, least {report['least']:.0f}"]
-    lines += [f"the first solve of all: {report['first_call_seconds']:.1f} s"]
-    return "\n".join(lines + [f"skipped: {text}" for text in report["skipped"]]) + "\n"
-
-
-def write(report: dict[str, Any]) -> None:
+def write(name: str, report: dict[str, Any]) -> str:
     """The report so far, so that a run that is stopped leaves what it measured."""
-    speedups = [row["speedup"] for row in report["rows"]]
+    speedups = [row["speedup"] for row in report["rows"]] or [float("nan")]
     report |= {"median": median(speedups), "least": min(speedups)}
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    (OUTPUT / "solver.json").write_text(json.dumps(report, indent=1))
-    (OUTPUT / "solver.md").write_text(markdown(report))
+    text = [f"faster: median {report['median']:.0f}, least {report['least']:.0f}"]
+    text += [f"the first solve of all: {report['first_call_seconds']:.1f} s"]
+    return save(name, report, table(report["rows"], COLUMNS), *text, *(f"skipped: {t}" for t in report["skipped"]))
+
+
+def measure(
+    name: str, problems: Sequence[str], cross_entropies: Sequence[str], relaxations: Sequence[str], device: str = "cpu"
+) -> str:
+    """All rows of a table; returns its text."""
+
+    def on_device(problem: Problem) -> Problem:
+        return Problem(*(x.to(device) for x in problem[:3]), problem.neighborhood)
+
+    begin = now()
+    NaturalGradient(SelfLabelingEnergy())(*on_device(mosaic(1, 3, (8, 8)))[:3])
+    report: dict[str, Any] = {"machine": machine(), "first_call_seconds": now() - begin, "rows": [], "skipped": []}
+    for title in problems:
+        try:
+            problem = on_device(PROBLEMS[title]())
+        except (FileNotFoundError, ImportError) as error:
+            report["skipped"].append(f"{title}: {error}")
+            continue
+        for cross_entropy in cross_entropies:
+            for relaxation in relaxations:
+                row = {"problem": title, **compare(problem, cross_entropy, relaxation)}
+                report["rows"].append(row)
+                print(f"{title} {cross_entropy} {relaxation}: {row['speedup']:.0f} times", flush=True)
+                write(name, report)
+    return write(name, report)
 
 
 def main() -> None:
@@ -128,23 +127,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    begin = perf_counter()
-    NaturalGradient(SelfLabelingEnergy())(*mosaic(1, 3, (8, 8))[:3])
-    report: dict[str, Any] = {"machine": machine(), "first_call_seconds": perf_counter() - begin, "rows": []}
-    report["skipped"] = []
-    for name, make in list(PROBLEMS.items())[: 1 if arguments.quick else None]:
-        try:
-            problem = make()
-        except FileNotFoundError as error:
-            report["skipped"].append(f"{name}: no {error.filename}")
-            continue
-        for cross_entropy in arguments.cross_entropies:
-            for relaxation in ["quadratic", "collision_divergence"] if arguments.quick else RELAXATIONS:
-                row = {"problem": name, **compare(problem, cross_entropy, relaxation)}
-                report["rows"].append(row)
-                print(f"{name} {cross_entropy} {relaxation}: {row['speedup']:.0f} times", flush=True)
-                write(report)
-    print((OUTPUT / "solver.md").read_text() if report["rows"] else report["skipped"])
+    problems = list(PROBLEMS)[: 1 if arguments.quick else None]
+    relaxations = ["quadratic", "collision_divergence"] if arguments.quick else list(RELAXATIONS)
+    print(measure("solver", problems, arguments.cross_entropies, relaxations))
 
 
 if __name__ == "__main__":
