@@ -12,63 +12,20 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from medwsss.solvers.arithmetic import exp, f32, inlined, log, safe_log
 from medwsss.solvers.mirror_step import FLOOR, LEAST
 from medwsss.terms.simplex import EPSILON
 
 __all__ = ["BLOCK", "CCE", "CE", "COSINE", "DOT", "QUADRATIC", "RCE", "SQUARED", "sweep"]
 
-BLOCK = 512  # voxels: a row of floats of 2 KiB, so that K = 21 with its neighbours fits the second-level cache
+BLOCK = 1024  # voxels: a row of floats of 4 KiB, so that K = 21 with its neighbours fits the second-level cache
 DOT, COSINE, SQUARED = range(3)
 CE, RCE, CCE, QUADRATIC = range(4)
-f32 = np.float32
 # As in the reference:
 EPS, SQUARED_EPS, TINY = f32(EPSILON), f32(16 * np.finfo(f32).eps), np.finfo(f32).tiny
 LEAST_LABEL, LEAST_CHANGE, LEAST_LOGIT = f32(FLOOR), f32(LEAST), f32(-80)  # e^-80 is still a normal number
 # Fast-math may reorder sums and assumes that nothing is NaN or inf: input is checked, and nothing here makes any.
 compiled = njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
-inlined = njit(inline="always", fastmath=True, error_model="numpy")
-
-
-@inlined
-def exp(x):
-    """``e^x`` for ``-87 < x <= 0``: Cephes' polynomial; the C library's is not vectorised here."""
-    n = np.floor(x * f32(1.44269504) + f32(0.5))
-    r = x - n * f32(0.693359375) + n * f32(2.12194440e-4)
-    p = f32(1.9875691500e-4)
-    p = p * r + f32(1.3981999507e-3)
-    p = p * r + f32(8.3334519073e-3)
-    p = p * r + f32(4.1665795894e-2)
-    p = p * r + f32(1.6666665459e-1)
-    p = p * r + f32(5.0000001201e-1)
-    p = p * r * r + r + f32(1)
-    return p * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
-
-
-@inlined
-def log(x):
-    """``ln x`` for normal ``x > 0``, as above."""
-    bits = f32(x).view(np.int32)
-    # Split at √½, so that the mantissa is in [√½, √2).
-    e = (bits - np.int32(0x3F3504F3)) >> np.int32(23)
-    m = np.int32(bits - (e << np.int32(23))).view(np.float32) - f32(1)
-    p = f32(7.0376836292e-2)
-    p = p * m - f32(1.1514610310e-1)
-    p = p * m + f32(1.1676998740e-1)
-    p = p * m - f32(1.2420140846e-1)
-    p = p * m + f32(1.4249322787e-1)
-    p = p * m - f32(1.6668057665e-1)
-    p = p * m + f32(2.0000714765e-1)
-    p = p * m - f32(2.4999993993e-1)
-    p = p * m + f32(3.3333331174e-1)
-    z = m * m
-    n = f32(e)
-    return m + (p * m * z - f32(0.5) * z - n * f32(2.12194440e-4)) + n * f32(0.693359375)
-
-
-@inlined
-def safe_log(x, eps):
-    """``ln x``, continued by its tangent below ``eps``."""
-    return log(max(x, eps)) + (x / eps - f32(1) if x < eps else f32(0))
 
 
 @inlined
@@ -141,8 +98,8 @@ def couple(y, weights, shifts, low, high, similarity, logarithmic, norm, dots, n
 @compiled
 def predict(logits, low, high, kind, top, total, unary):
     """A block's ``σ``, the softmax of its logits, into ``unary``; for ``CE`` its ``−ln σ``."""
-    top[:], total[:] = -np.inf, 0
-    for k in range(len(logits)):
+    top[: high - low], total[:] = logits[0, low:high], 0
+    for k in range(1, len(logits)):
         x = logits[k, low:high]
         for i in range(high - low):
             top[i] = max(top[i], x[i])
