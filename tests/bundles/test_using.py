@@ -88,7 +88,7 @@ def test_verify_metadata(tmp_path):
 def test_verify_net_in_out(name):
     (file,) = config(name)
     monai.bundle.verify_net_in_out(
-        "network_def", meta_file=str(BUNDLE / "metadata.json"), config_file=file, device="cpu", n=2
+        "network_def", meta_file=str(BUNDLE / "metadata.json"), config_file=file, device="cpu"
     )
 
 
