@@ -87,9 +87,10 @@ def test_verify_metadata(tmp_path):
 @pytest.mark.parametrize("name", ["inference", "train"])
 def test_verify_net_in_out(name):
     (file,) = config(name)
-    monai.bundle.verify_net_in_out(
-        "network_def", meta_file=str(BUNDLE / "metadata.json"), config_file=file, device="cpu"
-    )
+    files = {"meta_file": str(BUNDLE / "metadata.json"), "config_file": file, "device": "cpu"}
+    monai.bundle.verify_net_in_out("network_def", **files)
+    with pytest.raises(ValueError, match="channel"):  # it does look
+        monai.bundle.verify_net_in_out("network_def", **files, num_classes=3)
 
 
 @pytest.fixture
