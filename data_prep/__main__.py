@@ -1,27 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m data_prep <data set> --output <folder>``: bring a data set into the form the bundles read."""
+"""``python -m data_prep <command>``: bring data into the form the bundles read, make strokes, check a data list."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import importlib
+import sys
 
-from data_prep.phantom import make_phantom_study
+#: Module of :mod:`data_prep` a command, with what it is for; each has ``add_arguments(parser)`` and ``run(arguments)``,
+#: which returns the exit code.
+COMMANDS = {
+    "phantom": "seeded 3-D phantoms with scribbles; no download",
+}
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Parse ``arguments`` (default: the command line's) and make the data set asked for."""
+def main(arguments: list[str] | None = None) -> int:
+    """Parse ``arguments`` (default: the command line's), run the command asked for and return its exit code.
+
+    Bad input (``ValueError``, ``OSError``) ends with its message alone and exit code 1.
+    """
     parser = argparse.ArgumentParser(prog="python -m data_prep", description=__doc__)
-    data_sets = parser.add_subparsers(dest="data_set", required=True)
-    phantom = data_sets.add_parser("phantom", help="seeded 3-D phantoms with scribbles; no download")
-    phantom.add_argument("--output", type=Path, required=True, help="folder to write the study to")
-    phantom.add_argument("--training", type=int, default=16, help="training volumes (default: 16)")
-    phantom.add_argument("--validation", type=int, default=4, help="validation volumes (default: 4)")
-    phantom.add_argument("--seed", type=int, default=0)
-    options = vars(parser.parse_args(arguments))
-    makers = {"phantom": make_phantom_study}
-    print(makers[options.pop("data_set")](options.pop("output"), **options))
+    commands = parser.add_subparsers(dest="command", required=True)
+    modules = {name: importlib.import_module(f"data_prep.{name}") for name in COMMANDS}
+    for name, summary in COMMANDS.items():
+        modules[name].add_arguments(
+            commands.add_parser(
+                name,
+                help=summary,
+                description=modules[name].__doc__,
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+        )
+    options = parser.parse_args(arguments)
+    try:
+        return modules[options.command].run(options)  # type: ignore[no-any-return]
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

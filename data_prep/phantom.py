@@ -15,6 +15,7 @@ usually quoted. Scribbles cover 0.4 % of the voxels.
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
 from pathlib import Path
@@ -31,6 +32,20 @@ CLASSES = ("background", "organ", "neighbour", "mass", "vessel")
 SPACING = (1.0, 1.0, 2.5)  # mm
 SLICE_STEP = 3  # a hand annotates every third slice
 SPLITS = ("training", "validation")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--output", type=Path, required=True, help="folder to write the study to")
+    parser.add_argument("--training", type=int, default=16, help="training volumes (default: 16)")
+    parser.add_argument("--validation", type=int, default=4, help="validation volumes (default: 4)")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make the study and print where its data list is."""
+    print(make_phantom_study(arguments.output, arguments.training, arguments.validation, arguments.seed))
+    return 0
 
 
 def ensure_phantom_study(folder: str | Path) -> Path:

@@ -131,5 +131,5 @@ def test_foreign_files_are_not_touched(tmp_path):
 
 
 def test_command_line(tmp_path, capsys):
-    main(["phantom", "--output", str(tmp_path / "study"), "--training", "1", "--validation", "0"])
+    assert main(["phantom", "--output", str(tmp_path / "study"), "--training", "1", "--validation", "0"]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "study" / "dataset.json")
