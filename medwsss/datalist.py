@@ -4,27 +4,61 @@
 from __future__ import annotations
 
 import json
-import math
+import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from monai.config import PathLike
-from monai.data import MetaTensor
-from monai.data.utils import affine_to_spacing, to_affine_nd
-from monai.transforms import LoadImage
-from tqdm import tqdm
+from monai.utils import ensure_tuple
 
-from medwsss.keys import IMAGE, SCRIBBLE, UNLABELED, VOID
-from medwsss.transforms import MapWeakLabels
+from medwsss.keys import IMAGE, SCRIBBLE
+from medwsss.study import DatalistSummary, check_datalist, raise_problems
+from medwsss.transforms import SCHEMAS, LabelSchema
 
-_AFFINE_TOLERANCE = 0.1  # how far apart two affines may put a voxel, in voxels: headers are rounded
-_MAX_LABELED = 0.5  # a "scribble" that labels more than this share of the voxels is probably a dense mask
+__all__ = [
+    "DatalistSummary",
+    "check_datalist",
+    "check_splits",
+    "find_shared",
+    "load_datalist",
+    "patient_of",
+    "read_class_names",
+    "read_content",
+    "read_schema",
+    "resolve",
+]
 
-Extent = tuple[tuple[float, ...], tuple[float, ...]]  #: smallest and largest value an axis or channel
+_PATIENT = re.compile(r"\D*\d+")
+_UNLABELED_KEYS = ("ignore_values", "ignore_value", "scribble_ignore_value")
+_VOID_KEYS = ("void_values", "void_value")
+
+
+def read_content(path: PathLike) -> dict[str, Any]:
+    """The JSON object in a data list; ``ValueError`` where there is none."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"expected a data list in JSON, got {path}: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"expected a data list with sections, got a {type(content).__name__} in {path}")
+    return content
+
+
+def resolve(folder: Path, value: Any, where: str, allow_outside: bool = False) -> tuple[Any, list[str]]:
+    """Absolute path(s) of an item's ``value`` (a file name, or a list of them), and what is wrong with them."""
+    names = value if isinstance(value, list) else [value]
+    if not names or not all(name and isinstance(name, str) for name in names):
+        return None, [f"{where}: expected a file name, got {value!r}"]
+    problems = []
+    for file in (folder / name for name in names):
+        if not allow_outside and not file.resolve().is_relative_to(folder.resolve()):
+            problems.append(f"{where}: expected a file in the folder of the list (or allow_outside), got {file}")
+        elif not file.exists():
+            problems.append(f"{where}: expected an existing file, got {file}")
+    return [str(folder / name) for name in names] if isinstance(value, list) else str(folder / value), problems
 
 
 def load_datalist(
@@ -52,189 +86,127 @@ def load_datalist(
             that lack a key, name a missing file, or name a file outside the folder (through a link, too).
     """
     path = Path(path).absolute()
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"expected a data list in JSON, got {path}: {error}") from error
-    items = content.get(section) if isinstance(content, dict) else None
+    items = read_content(path).get(section)
     if not isinstance(items, list) or not items:
         raise ValueError(f"expected a section {section!r} with at least one item, got none in {path}")
-
-    folder, problems = path.parent, []
-    loaded = []
+    loaded, problems = [], []
     for index, item in enumerate(items):
         paths: dict[str, Any] = {}
         for key, source in (keys if isinstance(keys, Mapping) else dict(zip(keys, keys))).items():
-            value: Any = item.get(source) if isinstance(item, dict) else None
-            names: list[Any] = value if isinstance(value, list) else [value]
+            value = item.get(source) if isinstance(item, dict) else None
             where = f"{path}: {section}[{index}][{source!r}]"
-            if not names or not all(name and isinstance(name, str) for name in names):
-                problems.append(f"{where}: expected a file name, got {value!r}")
-                continue
-            for file in (folder / name for name in names):
-                if not allow_outside and not file.resolve().is_relative_to(folder.resolve()):
-                    problems.append(
-                        f"{where}: expected a file in the folder of the list (or allow_outside), got {file}"
-                    )
-                elif not file.exists():
-                    problems.append(f"{where}: expected an existing file, got {file}")
-            paths[key] = [str(folder / name) for name in names] if isinstance(value, list) else str(folder / value)
+            paths[key], found = resolve(path.parent, value, where, allow_outside)
+            problems += found
         loaded.append(paths)
-    _raise(problems)
+    raise_problems(problems)
     return loaded
 
 
+def _names(content: Mapping[str, Any]) -> dict[int, str]:
+    """``{value: name}`` of ``labels``: Decathlon's ``{"0": "background"}`` or nnU-Net's ``{"background": 0}``."""
+    names = {}
+    for key, value in content.get("labels", {}).items():
+        number, name = (value, key) if isinstance(value, int) else (key, value)
+        try:
+            names[int(number)] = str(name)
+        except (TypeError, ValueError):
+            raise ValueError(f"expected labels of numbers and names, got {key!r}: {value!r}") from None
+    return names
+
+
 def read_class_names(path: PathLike, num_classes: int) -> list[str]:
-    """Names of the classes by the list's ``labels`` (``{"0": "background", …}``), else ``class k``."""
-    labels = json.loads(Path(path).read_text(encoding="utf-8")).get("labels", {})
-    return [str(labels.get(str(k), f"class {k}")) for k in range(num_classes)]
+    """Names of the classes by the list's ``labels`` (either way round), else ``class k``."""
+    names = _names(read_content(path))
+    return [names.get(k, f"class {k}") for k in range(num_classes)]
 
 
-@dataclass
-class DatalistSummary:
-    """What a data list holds; ranges are smallest and largest value, an axis (a channel) each."""
+def read_schema(path: PathLike, **declared: Any) -> LabelSchema:
+    """What the label values of a data list mean, by its own declaration.
 
-    num_classes: int
-    items: int = 0
-    voxels: torch.Tensor = field(default_factory=lambda: torch.zeros(256, dtype=torch.int64))  #: count a label value
-    shape: Extent | None = None
-    spacing: Extent | None = None  #: in mm where the files say so
-    intensity: Extent | None = None
-
-    def add(self, image: MetaTensor, counts: torch.Tensor) -> None:
-        """Add an image and its label counts."""
-        shape = image.shape[1:]
-        self.items += 1
-        self.voxels += counts
-        self.shape = _widened(self.shape, torch.tensor(shape))
-        self.spacing = _widened(self.spacing, affine_to_spacing(image.affine, len(shape)))
-        self.intensity = _widened(self.intensity, *image.as_tensor().flatten(1).aminmax(dim=1))
-
-    @property
-    def typical_spacing(self) -> list[float]:
-        """One spacing for the whole list, for the distances in pair weights: the geometric middle of the range."""
-        low, high = self.spacing or ((), ())
-        return [math.sqrt(a * b) for a, b in zip(low, high)]
-
-    def __str__(self) -> str:
-        total = max(int(self.voxels.sum()), 1)
-        rows = [(f"class {k}", k) for k in range(self.num_classes)] + [("unlabelled", UNLABELED), ("void", VOID)]
-        lines = [f"{self.items} items", f"{'label':<12}{'voxels':>14}{'share':>10}"]
-        lines += [f"{name:<12}{int(self.voxels[k]):>14}{int(self.voxels[k]) / total:>10.3%}" for name, k in rows]
-        for name, extent in (("shape", self.shape), ("spacing", self.spacing), ("intensity", self.intensity)):
-            low, high = (" x ".join(f"{v:g}" for v in values) for values in extent or ((), ()))
-            lines.append(f"{name:<12}{low} .. {high}")
-        return "\n".join(lines)
-
-
-def check_datalist(
-    items: Sequence[Mapping[str, Any]],
-    labels: MapWeakLabels,
-    image_key: str = IMAGE,
-    label_key: str = SCRIBBLE,
-    dense: bool = False,
-) -> DatalistSummary:
-    """Open every file of a data list once and check that one can train on it.
+    That is ``schema`` (the name of one of :py:data:`medwsss.transforms.SCHEMAS`, or the arguments of
+    :py:class:`medwsss.transforms.LabelSchema`), else ``num_classes``, ``ignore_value(s)``, ``scribble_ignore_value``
+    and ``void_value(s)``, else ``labels``, in which nnU-Net calls one ``ignore``.
 
     Args:
-        items: from :py:func:`load_datalist`.
-        labels: what the label values mean.
-        image_key: key of the images.
-        label_key: key of the label maps.
-        dense: the labels are dense masks: do not warn that they label most voxels.
-
-    Returns:
-        counts and ranges, with a table as its text.
+        path: the data list.
+        declared: arguments of ``LabelSchema`` that win over the list's, or ``schema``, a name.
 
     Raises:
-        ValueError: one line for each file that cannot be read, for each image with NaN or infinity, with another
-            number of channels or axes than the first, or with another shape or affine than its label map, and for
-            each label map with undeclared values.
+        ValueError: where nothing tells the number of classes, or the declarations contradict each other.
+    """
+    content = read_content(path)
+    names = _names(content)
+    ignored = {v for key in _UNLABELED_KEYS for v in ensure_tuple(content.get(key, ()))}
+    ignored |= {value for value, name in names.items() if name == "ignore"}
+    void = {v for key in _VOID_KEYS for v in ensure_tuple(content.get(key, ()))}
+    classes = content.get("num_classes") or len(names.keys() - ignored - void) or None
+
+    named = declared.pop("schema", None) or content.get("schema", {})
+    known: dict[str, Any] = {"num_classes": classes, "ignore_values": sorted(ignored), "void_values": sorted(void)}
+    if isinstance(named, str):
+        if named not in SCHEMAS:
+            raise ValueError(f"expected a schema of {sorted(SCHEMAS)}, got {named!r} in {path}")
+        told = {"num_classes": classes} if classes and "num_classes" not in declared else {}
+        try:
+            base = SCHEMAS[named](**told, **{k: v for k, v in declared.items() if k == "num_classes"})
+        except TypeError as error:
+            raise ValueError(f"expected what the schema {named!r} needs, got {error} in {path}") from error
+        known = {f.name: getattr(base, f.name) for f in fields(base)}
+    elif unknown := named.keys() - {f.name for f in fields(LabelSchema)}:
+        raise ValueError(f"expected the arguments of LabelSchema in schema, got {sorted(unknown)} in {path}")
+    else:
+        known |= named
+    known |= declared
+    if known["num_classes"] is None:
+        raise ValueError(f"expected num_classes or labels in the data list (or --num-classes), got none in {path}")
+    return LabelSchema(**known)
+
+
+def patient_of(item: Mapping[str, Any]) -> tuple[str, bool]:
+    """Whom an item shows, and whether the list says so.
+
+    By its ``patient`` key; else the beginning of its image's name up to the end of the first number:
+    ``patient022`` of ``patient022_frame01.nii.gz``, ``sub-07`` of ``sub-07_T1w.nii``.
+    """
+    if "patient" in item:
+        return str(item["patient"]), True
+    name = Path(str(ensure_tuple(item.get(IMAGE))[0])).name
+    found = _PATIENT.match(name)
+    return found.group() if found else name, False
+
+
+def find_shared(content: Mapping[str, Any], sections: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Files and patients that are in more than one of the sections: errors, and what is only guessed, as warnings."""
+    errors, doubts = [], []
+    seen: dict[tuple[str, str], str] = {}
+    told: set[tuple[str, str, str]] = set()
+    for section in sections:
+        for item in filter(lambda item: isinstance(item, dict), content[section]):
+            patient, certain = patient_of(item)
+            for kind, name in (("image", str(item.get(IMAGE))), ("patient", patient)):
+                first = seen.setdefault((kind, name), section)
+                if first == section or (kind, name, section) in told:
+                    continue
+                told.add((kind, name, section))
+                text = f"expected every {kind} in one section, got {name} in {first} and in {section}"
+                if kind == "image" or certain:
+                    errors.append(text)
+                else:
+                    doubts.append(f"{text} (by the file's name; the key 'patient' would tell)")
+    return errors, doubts
+
+
+def check_splits(path: PathLike, sections: Sequence[str] = ("training", "validation")) -> None:
+    """Check that no image and no patient is in two of the sections of a data list, without opening an image.
+
+    Raises:
+        ValueError: one line for each image, and each ``patient``, that is.
 
     Warns:
-        UserWarning: for a volume without any seed, for a scribble with more than half of its voxels labelled, and for
-            classes that are never seeded in the whole list.
+        UserWarning: for patients that the file names alone suggest.
     """
-    if not items:
-        raise ValueError("expected a data list with at least one item, got an empty one")
-    load = LoadImage(ensure_channel_first=True)
-    problems: list[str] = []
-    summary = DatalistSummary(labels.num_classes)
-    first: torch.Size | None = None
-    for item in tqdm(items, desc="checking data", disable=None):
-        image = _read(load, item[image_key], problems)
-        label = _read(load, item[label_key], problems)
-        if image is not None:
-            first = first or image.shape
-            problems += _image_problems(image, first, item[image_key])
-        if label is not None:
-            try:
-                mapped = labels(label)
-            except ValueError as error:
-                problems.append(str(error))
-            else:
-                if len(mapped) != 1:
-                    problems.append(f"expected one channel of labels, got {len(mapped)} in {item[label_key]}")
-                counts = torch.bincount(mapped.flatten().long(), minlength=256)
-                _warn_about_seeds(counts, labels.num_classes, item[label_key], dense)
-        if image is not None and label is not None:
-            problems += _pair_problems(image, label, item[label_key])
-            if not problems:
-                summary.add(image, counts)
-    _raise(problems)
-    if unseeded := [k for k in range(labels.num_classes) if not summary.voxels[k]]:
-        warnings.warn(f"expected seeds of every class, got none in the whole list of classes {unseeded}", stacklevel=2)
-    return summary
-
-
-def _read(load: LoadImage, file: Any, problems: list[str]) -> MetaTensor | None:
-    try:
-        return load(file)  # type: ignore[no-any-return]
-    except Exception as error:  # whatever a reader raises: the user gets a list of all bad files
-        problems.append(f"expected a readable image, got {type(error).__name__} in {file}: {error}".split("\n")[0])
-        return None
-
-
-def _image_problems(image: MetaTensor, first: torch.Size, file: Any) -> list[str]:
-    problems = []
-    if bad := int((~torch.isfinite(image)).sum()):
-        problems.append(f"expected finite intensities, got {bad} NaN or infinite voxels in {file}")
-    if (image.shape[0], image.ndim) != (first[0], len(first)):
-        problems.append(
-            f"expected {first[0]} channels and {len(first) - 1} axes as in the first image, "
-            f"got {image.shape[0]} and {image.ndim - 1} in {file}"
-        )
-    return problems
-
-
-def _pair_problems(image: MetaTensor, label: MetaTensor, file: Any) -> list[str]:
-    shape = tuple(image.shape[1:])
-    if tuple(label.shape[1:]) != shape:
-        return [f"expected the shape {shape} of the image, got {tuple(label.shape[1:])} in {file}"]
-    difference = to_affine_nd(len(shape), image.affine) - to_affine_nd(len(shape), label.affine)
-    far = torch.tensor([*(n - 1.0 for n in shape), 1.0], dtype=difference.dtype)
-    drift = float((difference.abs() @ far).norm())  # no voxel lies further apart than this
-    spacing = float(affine_to_spacing(image.affine, len(shape)).min())
-    if drift > _AFFINE_TOLERANCE * spacing:
-        return [f"expected the affine of the image, got one that moves voxels by up to {drift:.3g} mm in {file}"]
-    return []
-
-
-def _warn_about_seeds(counts: torch.Tensor, num_classes: int, file: Any, dense: bool) -> None:
-    seeds = int(counts[:num_classes].sum())
-    share = seeds / max(int(counts.sum() - counts[VOID]), 1)
-    if not seeds:
-        warnings.warn(f"expected seeds, got none: {file} contributes nothing to the seed term", stacklevel=3)
-    if share > _MAX_LABELED and not dense:
-        warnings.warn(f"expected a scribble, got {share:.0%} labelled voxels (a dense mask?) in {file}", stacklevel=3)
-
-
-def _widened(extent: Extent | None, low: torch.Tensor, high: torch.Tensor | None = None) -> Extent:
-    values = low.tolist(), (low if high is None else high).tolist()
-    old_low, old_high = extent or values
-    return tuple(map(min, old_low, values[0])), tuple(map(max, old_high, values[1]))
-
-
-def _raise(problems: list[str]) -> None:
-    if problems:
-        raise ValueError(f"expected a usable data list, got {len(problems)} problems:\n" + "\n".join(problems))
+    content = read_content(path)
+    errors, doubts = find_shared(content, [name for name in sections if isinstance(content.get(name), list)])
+    raise_problems(errors)
+    for text in doubts:
+        warnings.warn(text, stacklevel=2)

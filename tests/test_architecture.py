@@ -30,9 +30,25 @@ ALLOWED = {
     "metrics": {"keys", "terms"},
     "networks": set(),
     "engines": {"keys"},
-    "datalist": {"keys", "transforms"},
+    "readers": set(),
+    "cases": {"keys", "terms", "transforms", "readers"},
+    "study": {"keys", "transforms", "cases"},
+    "datalist": {"keys", "transforms", "study"},
     "__init__": set(),
-    "data_prep": {"keys", "terms", "solvers", "losses", "transforms", "handlers", "metrics", "networks", "datalist"},
+    "data_prep": {
+        "keys",
+        "terms",
+        "solvers",
+        "losses",
+        "transforms",
+        "handlers",
+        "metrics",
+        "networks",
+        "datalist",
+        "study",
+        "cases",
+        "readers",
+    },
 }
 # the mathematics has no other library than torch; Python's own are free
 PURE = {"terms": {"torch"}, "solvers": {"torch", "numpy", "numba", "scipy", "skimage"}}

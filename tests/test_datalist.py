@@ -210,8 +210,6 @@ def test_check_warns(study):
     with pytest.warns(UserWarning, match="got none: .*scribble0.nii.gz"):
         check_datalist(study.load(), LABELS)
     study.write("scribble0.nii.gz", scribble(fill=1))
-    with pytest.warns(UserWarning, match="got 100% labelled voxels .*scribble0.nii.gz"):
-        check_datalist(study.load(), LABELS)
     with pytest.warns(UserWarning, match=r"of classes \[2\]"):
         check_datalist(study.load(), MapWeakLabels(num_classes=3, ignore_values=4), dense=True)
     with warnings.catch_warnings():
@@ -219,13 +217,44 @@ def test_check_warns(study):
         check_datalist(study.load(), LABELS, dense=True)
 
 
+def test_dense_masks_are_no_scribbles(study):
+    mask = scribble(fill=1)
+    mask[2:] = 0
+    study.write("scribble0.nii.gz", mask)
+    with pytest.raises(ValueError, match="got 100% labelled voxels in .*scribble0.nii.gz; if it is a dense mask"):
+        check_datalist(study.load(), LABELS)
+    assert check_datalist(study.load(), LABELS, dense=True).items == 2
+
+
+@pytest.mark.parametrize(
+    "labels, values, told",
+    [
+        (MapWeakLabels(num_classes=3, ignore_values=3), (0, 1, 2), "0 is probably the value of unlabelled voxels"),
+        # the other way round: read as inverted (3 is background), written as usual (3 is unlabelled)
+        (
+            MapWeakLabels(num_classes=3, ignore_values=0, mapping={1: 1, 2: 2, 3: 0}),
+            (3, 1, 2),
+            "3 is probably the value of unlabelled voxels",
+        ),
+    ],
+)
+def test_an_inverted_ignore_value_is_noticed(study, labels, values, told):
+    label = np.full((4, 5, 3), values[0])
+    label.flat[:2] = values[1:]
+    study.write("scribble0.nii.gz", label)
+    with pytest.raises(ValueError, match=f"scribble0.nii.gz: {told}"):
+        check_datalist(study.load()[:1], labels)
+
+
 def test_voids_do_not_count_as_unlabelled(study):
     label = scribble(fill=9)
-    label.flat[4:7] = 4  # 4 of 7 voxels that exist are labelled
+    label.flat[4:8] = 4  # 4 of 8 voxels that exist are labelled: just a scribble
     study.write("scribble0.nii.gz", label)
-    with pytest.warns(UserWarning, match="got 57% labelled"):
-        summary = check_datalist(study.load(), LABELS)
-    assert int(summary.voxels[VOID]) == 53
+    assert int(check_datalist(study.load(), LABELS).voxels[VOID]) == 52
+    label.flat[7] = 9  # 4 of 7
+    study.write("scribble0.nii.gz", label)
+    with pytest.raises(ValueError, match="got 57% labelled"):
+        check_datalist(study.load(), LABELS)
 
 
 def test_summary(study):
@@ -267,7 +296,7 @@ def test_acdc_mini():
         check_datalist(training[:1], MapWeakLabels(num_classes=4))
     with pytest.raises(ValueError, match=r"got 3 \(\d+ voxels\)"):
         check_datalist(training[:1], MapWeakLabels(num_classes=3, ignore_values=4))
-    with pytest.warns(UserWarning, match="a dense mask"):
+    with pytest.raises(ValueError, match="a dense mask"):
         check_datalist(
             load_datalist(path, keys={"image": "image", "scribble": "mask"})[:1], MapWeakLabels(num_classes=4)
         )
@@ -288,7 +317,7 @@ def test_odd_nifti_files(image, label, told):
     items = [{"image": str(folder / image), "scribble": str(folder / label)}]
     labels = MapWeakLabels(num_classes=4, mapping={0: 0, 1: 1, 2: 2, 3: 3, 200: 2, 255: 1})
     if told is None:
-        check_datalist(items, labels)
+        check_datalist(items, labels, dense=True)
     else:
         with pytest.raises(ValueError, match=told):
             check_datalist(items, labels)

@@ -9,12 +9,15 @@ from medwsss.transforms.sampling import SeedWeights
 from medwsss.transforms.void import VoidFilld, VoidFillD, VoidFillDict
 from medwsss.transforms.weak_labels.array import MapWeakLabels
 from medwsss.transforms.weak_labels.dictionary import MapWeakLabelsd, MapWeakLabelsD, MapWeakLabelsDict
+from medwsss.transforms.weak_labels.schema import SCHEMAS, LabelSchema
 
 __all__ = [
+    "LabelSchema",
     "MapWeakLabels",
     "MapWeakLabelsD",
     "MapWeakLabelsDict",
     "MapWeakLabelsd",
+    "SCHEMAS",
     "SeedWeights",
     "SoftPseudoLabel",
     "SoftPseudoLabelD",

@@ -164,6 +164,7 @@ def test_warned_of_before_training(damaged, tmp_path, damage, told):
 def test_volume_smaller_than_the_patch_works(study, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
+        warnings.filterwarnings("ignore", message="NvImgCodec")  # MONAI, wherever pydicom is installed
         flow = train(study, tmp_path, patch_size=[32, 32, 16], warmup_epochs=2)
     assert of(flow, "train#trainer").state.skipped_batches == 0
 

@@ -10,7 +10,7 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 
 from medwsss.keys import UNLABELED, VOID
-from medwsss.transforms import MapWeakLabels, MapWeakLabelsd
+from medwsss.transforms import SCHEMAS, LabelSchema, MapWeakLabels, MapWeakLabelsd
 
 U, V = UNLABELED, VOID
 
@@ -67,6 +67,69 @@ def test_conventions(declared, values, meaning, kind):
     out = MapWeakLabels(**declared)(source[None, None])
     assert out.dtype == torch.uint8 and out.shape == (1, 1, len(values))
     assert out.flatten().tolist() == meaning
+
+
+# (name, what it is told, values in the file, what they mean): every row of the field's table of conventions
+NAMED = [
+    ("acdc", {}, [0, 1, 2, 3, 4], [0, 1, 2, 3, U]),
+    ("mscmr", {}, [0, 3, 4], [0, 3, U]),
+    ("wsl4mis_generator", {}, [0, 1, 2, 255], [0, 1, 2, U]),
+    ("pymic", {"num_classes": 2}, [0, 1, 2], [0, 1, U]),
+    ("nnunet", {"num_classes": 3}, [0, 2, 3, -1], [0, 2, U, V]),
+    ("scribblebench", {"num_classes": 3}, [0, 1, 2, 3], [0, 1, 2, U]),
+    ("scribblebench_inverted", {"num_classes": 3}, [0, 1, 2, 3], [U, 1, 2, 0]),
+    ("scribblesup", {}, [0, 20, 255, 254], [0, 20, U, V]),
+    ("voc", {}, [0, 20, 255], [0, 20, V]),
+    ("cityscapes", {}, [0, 18, 255], [0, 18, V]),
+    ("tel_blocks", {"num_classes": 19}, [0, 18, 255, -1, -2], [0, 18, U, U, V]),
+    ("agmm", {}, [20, 21, 255], [20, U, V]),
+    ("agmm", {"num_classes": 19}, [18, 19, 255], [18, U, V]),
+    ("rtr", {}, [20, 255, 254], [20, U, V]),
+    ("scroadextractor", {}, [0, 128, 255], [0, U, 1]),
+    ("monai_label", {}, [0, 2, 3], [U, 0, 1]),
+    ("camouflaged_objects", {}, [0, 1, 2], [U, 1, 0]),
+    ("unimatch", {}, [1, 254, 255], [1, V, U]),
+    ("torch", {"num_classes": 2}, [-100, 0, 1], [U, 0, 1]),
+    ("pa_seg_points", {}, [0, 1, 2], [U, 0, 1]),
+    ("pa_seg_geodesic", {}, [0, 1, 2], [0, 1, U]),
+    ("zero_is_unlabeled", {"num_classes": 5}, [0, 1, 5], [U, 0, 4]),
+    ("dense", {"num_classes": 4}, [0, 3], [0, 3]),
+    ("festa", {"colors": [[255, 0, 0], [0, 0, 255]]}, [[0, 0, 255], [0, 0, 0], [255, 0, 0]], [1, U, 0]),
+    ("s4all", {"colors": [[1, 2, 3], [3, 2, 1]], "ignore": [9, 9, 9]}, [[3, 2, 1], [9, 9, 9]], [1, U]),
+    ("medscribble", {}, [[1, 0], [0, 1], [0, 0]], [1, 0, U]),  # positive and negative map
+]
+
+
+@pytest.mark.parametrize("name, told, values, meaning", NAMED, ids=[row[0] for row in NAMED])
+def test_conventions_by_name(name, told, values, meaning):
+    source = np.array(values).reshape(len(values), -1).T[:, None]  # channels first, 1 x n pixels
+    mapper = MapWeakLabels.of(SCHEMAS[name](**told))
+    assert mapper(source).flatten().tolist() == meaning
+    with pytest.raises(ValueError, match="got 77"):
+        mapper(np.full_like(source, 77))
+
+
+def test_every_named_convention_is_tested():
+    assert {row[0] for row in NAMED} == set(SCHEMAS)
+
+
+@pytest.mark.parametrize(
+    "nodata, declared, meaning",
+    [
+        (0, {"num_classes": 2, "mapping": {1: 0, 2: 1}}, [V, 0, 1]),  # the raster says that there is no image
+        (0, {"num_classes": 2, "mapping": {1: 0, 2: 1}, "ignore_values": 0}, [U, 0, 1]),  # a declaration wins
+        (0.0, {"num_classes": 3}, [0, 1, 2]),
+        (2.0, {"num_classes": 2}, [0, 1, V]),
+    ],
+)
+def test_nodata_is_void_unless_declared(nodata, declared, meaning):
+    label = MetaTensor(torch.tensor([[0, 1, 2]]), meta={"nodata": nodata})
+    assert MapWeakLabels(**declared)(label).flatten().tolist() == meaning
+
+
+def test_nodata_may_be_nan():
+    label = MetaTensor(torch.tensor([[0, 1, float("nan")]]), meta={"nodata": float("nan")})
+    assert MapWeakLabels(2)(label).flatten().tolist() == [0, 1, V]
 
 
 COLOURS = [
@@ -135,6 +198,8 @@ def test_undeclared_values_are_refused_by_name(declared, values, told):
 def test_contradictions_are_refused(declared):
     with pytest.raises(ValueError, match="expected .* got"):
         MapWeakLabels(**declared)
+    with pytest.raises(ValueError, match="expected .* got"):
+        LabelSchema(**declared)
 
 
 @pytest.mark.parametrize("spatial", [(5,), (4, 3), (2, 3, 4)])

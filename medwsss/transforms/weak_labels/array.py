@@ -4,18 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 import torch
 from monai.config import NdarrayOrTensor
 from monai.data import get_track_meta
 from monai.transforms import Transform
-from monai.utils import ImageMetaKey, TransformBackends, convert_to_dst_type, convert_to_tensor, ensure_tuple
+from monai.utils import ImageMetaKey, TransformBackends, convert_to_dst_type, convert_to_tensor
 
 from medwsss.keys import UNLABELED, VOID
-
-Value = Union[int, Sequence[int]]  #: a label as the source writes it: a number, or one number a channel
+from medwsss.transforms.weak_labels.schema import LabelSchema, Value
 
 _SHOWN = 5  # how many undeclared values an error lists
 
@@ -36,14 +35,12 @@ class MapWeakLabels(Transform):
     dense mask                            ``num_classes=4``
     ====================================  =============================================================
 
+    A raster's nodata value (``nodata`` in the metadata) is void unless it is declared to mean something else.
+
     Args:
-        num_classes: number of classes K, background included.
-        ignore_values: value or values that mean "exists, but nobody annotated it".
-        void_values: value or values that mean "no image here": padding, nodata, a declared void border.
-        mapping: ``{source value: class}`` where the class numbers of the source are others; it is complete, so a
-            value it leaves out is undeclared. Keys may be text, as JSON writes them. Default: numbers are classes.
-        colors: the k-th entry is the colour (one number a channel) of class k; ``ignore_values`` and
-            ``void_values`` are then lists of colours too. The channel axis comes first and is reduced to one.
+        num_classes, ignore_values, void_values, mapping, colors: see :py:class:`medwsss.transforms.LabelSchema`, and
+            :py:data:`medwsss.transforms.SCHEMAS` for the known conventions by name. With ``colors``, the channel axis
+            comes first and is reduced to one.
 
     Raises:
         ValueError: where the declarations contradict each other.
@@ -59,28 +56,14 @@ class MapWeakLabels(Transform):
         mapping: Mapping[Any, int] | None = None,
         colors: Sequence[Sequence[int]] | None = None,
     ) -> None:
-        if not 1 <= num_classes <= VOID:
-            raise ValueError(f"expected num_classes from 1 to {VOID}, got {num_classes}")
-        if colors is not None and (mapping is not None or len(colors) != num_classes):
-            raise ValueError(f"expected {num_classes} colors, one a class, and no mapping, got {colors}, {mapping}")
-        self.num_classes = num_classes
-        self.channels = None if colors is None else len(colors[0])
+        schema = LabelSchema(num_classes, ignore_values, void_values, mapping, colors)
+        self.schema = schema
+        self.num_classes, self.channels, self.table = schema.num_classes, schema.channels, schema.table()
 
-        identity = {k: k for k in range(num_classes)}
-        declared: list[tuple[Any, int]] = list((identity if mapping is None else mapping).items())
-        if colors is not None:
-            declared = [(color, k) for k, color in enumerate(colors)]
-        for value, k in declared:
-            if k not in range(num_classes):
-                raise ValueError(f"expected value {value} to map to a class of 0..{num_classes - 1}, got {k}")
-        declared += [(value, UNLABELED) for value in ensure_tuple(ignore_values)]
-        declared += [(value, VOID) for value in ensure_tuple(void_values)]
-
-        self.table: dict[int | tuple[int, ...], int] = {}
-        for value, target in declared:
-            value = int(value) if self.channels is None else tuple(value)
-            if self.table.setdefault(value, target) != target:
-                raise ValueError(f"expected value {value} to mean one thing, got {self.table[value]} and {target}")
+    @classmethod
+    def of(cls, schema: LabelSchema) -> MapWeakLabels:
+        """The mapper of a declared schema."""
+        return cls(schema.num_classes, schema.ignore_values, schema.void_values, schema.mapping, schema.colors)
 
     def __call__(self, img: NdarrayOrTensor) -> torch.Tensor:
         """Map one label map.
@@ -104,7 +87,9 @@ class MapWeakLabels(Transform):
 
         labels = torch.zeros(shape, dtype=torch.uint8, device=source.device)
         unknown = torch.ones(shape, dtype=torch.bool, device=source.device)
-        for value, target in self.table.items():
+        nodata = getattr(img, "meta", {}).get("nodata")
+        void = {} if nodata is None or self.channels is not None else {float(nodata): VOID}
+        for value, target in (void | self.table).items():
             found = _equals(source, value)
             labels[found] = target
             unknown[found] = False
@@ -131,7 +116,7 @@ def _origin(img: NdarrayOrTensor) -> str:
     return str(getattr(img, "meta", {}).get(ImageMetaKey.FILENAME_OR_OBJ, "an array without a file name"))
 
 
-def _equals(source: torch.Tensor, value: int | tuple[int, ...]) -> torch.Tensor:
-    if isinstance(value, int):
-        return source == value
+def _equals(source: torch.Tensor, value: float | tuple[int, ...]) -> torch.Tensor:
+    if not isinstance(value, tuple):
+        return source == value if value == value else source.isnan()
     return (source == source.new_tensor(value).view(-1, *[1] * (source.ndim - 1))).all(0, keepdim=True)

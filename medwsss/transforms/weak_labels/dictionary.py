@@ -9,7 +9,8 @@ from typing import Any
 from monai.config import KeysCollection, NdarrayOrTensor
 from monai.transforms import MapTransform
 
-from medwsss.transforms.weak_labels.array import MapWeakLabels, Value
+from medwsss.transforms.weak_labels.array import MapWeakLabels
+from medwsss.transforms.weak_labels.schema import Value
 
 
 class MapWeakLabelsd(MapTransform):
