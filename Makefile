@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: venv train test lint bench
+.PHONY: venv train test lint bench figures
 venv: $(BIN)/.installed
 
 $(BIN)/.installed: setup.cfg constraints.txt
@@ -20,3 +20,10 @@ lint: venv
 
 bench: venv
 	$(BIN)/python -m tests.benchmarks
+
+# Figure 3(d)'s runs take minutes: delete its .json to repeat them
+figures: venv docs/figures/label_corruption.json
+	$(BIN)/python -m tests.benchmarks.figures
+
+docs/figures/label_corruption.json: | venv
+	$(BIN)/python -m tests.benchmarks.label_corruption
