@@ -6,6 +6,15 @@ from __future__ import annotations
 from medwsss.transforms.pseudo_labels.array import SoftPseudoLabel
 from medwsss.transforms.pseudo_labels.dictionary import SoftPseudoLabeld, SoftPseudoLabelD, SoftPseudoLabelDict
 from medwsss.transforms.sampling import SeedWeights
+from medwsss.transforms.scribbles.array import ShortenScribble, SimulateScribble
+from medwsss.transforms.scribbles.dictionary import (
+    ShortenScribbled,
+    ShortenScribbleD,
+    ShortenScribbleDict,
+    SimulateScribbled,
+    SimulateScribbleD,
+    SimulateScribbleDict,
+)
 from medwsss.transforms.void import VoidFilld, VoidFillD, VoidFillDict
 from medwsss.transforms.weak_labels.array import MapWeakLabels
 from medwsss.transforms.weak_labels.dictionary import MapWeakLabelsd, MapWeakLabelsD, MapWeakLabelsDict
@@ -19,6 +28,14 @@ __all__ = [
     "MapWeakLabelsd",
     "SCHEMAS",
     "SeedWeights",
+    "ShortenScribble",
+    "ShortenScribbleD",
+    "ShortenScribbleDict",
+    "ShortenScribbled",
+    "SimulateScribble",
+    "SimulateScribbleD",
+    "SimulateScribbleDict",
+    "SimulateScribbled",
     "SoftPseudoLabel",
     "SoftPseudoLabelD",
     "SoftPseudoLabelDict",
