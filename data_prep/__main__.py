@@ -10,6 +10,7 @@ import sys
 #: Module of :mod:`data_prep` a command, with what it is for; each has ``add_arguments(parser)`` and ``run(arguments)``,
 #: which returns the exit code.
 COMMANDS = {
+    "check": "check a data list before training on it",
     "decathlon": "a Medical Segmentation Decathlon task, or data in its layout",
     "phantom": "seeded 3-D phantoms with scribbles; no download",
 }

@@ -16,6 +16,8 @@ from medwsss.cases import Case, examine
 from medwsss.keys import IMAGE, SCRIBBLE, UNLABELED, VOID
 from medwsss.transforms import MapWeakLabels
 
+_SHOWN = 4  # channels whose ranges a table shows; of more than that, one range of them all
+
 Extent = tuple[tuple[float, ...], tuple[float, ...]]  #: smallest and largest value an axis or channel
 
 
@@ -114,7 +116,10 @@ class DatalistSummary:
             if masks and k < self.num_classes:
                 line += f"{int(self.voxels[k]) / max(int(self.mask_voxels[k]), 1):>10.3%}"
             lines.append(line)
-        for name, extent in (("shape", self.shape), ("spacing", self.spacing), ("intensity", self.intensity)):
+        intensity = self.intensity
+        if intensity and len(intensity[0]) > _SHOWN:
+            intensity = (min(intensity[0]),), (max(intensity[1]),)
+        for name, extent in (("shape", self.shape), ("spacing", self.spacing), ("intensity", intensity)):
             low, high = (" x ".join(f"{v:g}" for v in values) for values in extent or ((), ()))
             lines.append(f"{name:<12}{low} .. {high}")
         if self.compared:
