@@ -13,6 +13,7 @@ COMMANDS = {
     "check": "check a data list before training on it",
     "decathlon": "a Medical Segmentation Decathlon task, or data in its layout",
     "phantom": "seeded 3-D phantoms with scribbles; no download",
+    "scribbles": "strokes of any kind and length drawn into dense masks, or existing ones shortened",
 }
 
 

@@ -178,9 +178,11 @@ class TestKinds:
         mask = np.zeros((12, 15), np.uint8)
         mask[4, 5:10] = mask[4:7, 5] = 1
         mask[0, 14] = 2
+        mask[11, 4] = VOID  # has no box
         expected = np.zeros_like(mask)
         expected[2:9, 3:12] = UNLABELED
         expected[0:3, 12:15] = UNLABELED
+        expected[11, 4] = VOID
         assert np.array_equal(simulate(mask, kind="box", margin=2), expected)
         alone = simulate(
             mask, kind="box", margin=2, min_size=2
