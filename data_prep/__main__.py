@@ -10,6 +10,11 @@ import sys
 #: Module of :mod:`data_prep` a command, with what it is for; each has ``add_arguments(parser)`` and ``run(arguments)``,
 #: which returns the exit code.
 COMMANDS = {
+    "acdc": "ACDC with expert scribbles: NIfTI, or WSL4MIS's HDF5",
+    "chaos": "CHAOS: DICOM series with PNG masks, MR and CT",
+    "mscmr": "MSCMR with expert scribbles, as CycleMix lays it out",
+    "nnunet": "an nnU-Net v2 raw data set, dense or with an ignore label; ScribbleBench in both variants",
+    "word": "WORD, abdominal CT: its own layout, with or without scribbles",
     "check": "check a data list before training on it",
     "decathlon": "a Medical Segmentation Decathlon task, or data in its layout",
     "phantom": "seeded 3-D phantoms with scribbles; no download",

@@ -18,6 +18,7 @@ from medwsss.transforms import MapWeakLabels
 
 SUFFIXES = (".nii.gz", ".nii")
 
+_LEVEL = 1  # of gzip, as nibabel writes: several times faster than 9 and hardly larger
 _DRIFT = 0.1  # voxels by which corners of an image and of its label map may lie apart
 
 
@@ -50,7 +51,7 @@ def volume_files(
     value = case.files[IMAGE]
     paths = [value] if isinstance(value, Path) else list(value)
     last = (in_channels,) if isinstance(value, Path) and in_channels > 1 else ()
-    images = [_load(path) for path in paths]
+    images = [load_volume(path) for path in paths]
     for image, path in zip(images, paths):
         if len(image.shape) != 3 + len(last) or image.shape[3:] != last:
             raise ValueError(f"expected {' x '.join(['a volume', *map(str, last)])}, got shape {image.shape} in {path}")
@@ -63,9 +64,22 @@ def volume_files(
     return files
 
 
+def load_volume(path: Path) -> nib.Nifti1Image:
+    """The header, once the voxels could be read: a file that is cut short fails here.
+
+    Raises:
+        ValueError: for another format.
+    """
+    image = nib.load(path)
+    if not isinstance(image, nib.Nifti1Image):
+        raise ValueError(f"expected NIfTI, got {type(image).__name__} in {path}")
+    np.asanyarray(image.dataobj)
+    return image
+
+
 def encode_volume(array: np.ndarray, affine: np.ndarray) -> File:
     """A ``.nii.gz`` file; equal arguments, equal bytes."""
-    return File(".nii.gz", gzip.compress(nib.Nifti1Image(array, affine).to_bytes(), mtime=0))
+    return File(".nii.gz", gzip.compress(nib.Nifti1Image(array, affine).to_bytes(), compresslevel=_LEVEL, mtime=0))
 
 
 def map_values(array: np.ndarray, convention: MapWeakLabels, path: Path) -> np.ndarray:
@@ -82,7 +96,7 @@ def map_values(array: np.ndarray, convention: MapWeakLabels, path: Path) -> np.n
 
 
 def _label_file(path: Path, image: nib.Nifti1Image, convention: MapWeakLabels, trust_voxels: bool) -> File:
-    source = _load(path)
+    source = load_volume(path)
     _check_grid(source, image, path, trust_voxels)
     array = np.asanyarray(source.dataobj)
     mapped = map_values(array, convention, path)
@@ -100,15 +114,6 @@ def _check_grid(volume: nib.Nifti1Image, image: nib.Nifti1Image, path: Path, tru
     drift = np.linalg.norm(apply_affine(volume.affine, corners) - apply_affine(image.affine, corners), axis=1).max()
     if drift > _DRIFT * voxel_sizes(image.affine).min() and not trust_voxels:
         raise ValueError(f"expected the affine of the image, got one that moves voxels by {drift:.3g} mm in {path}")
-
-
-def _load(path: Path) -> nib.Nifti1Image:
-    """Header and voxels, so that a file that is cut short fails here."""
-    image = nib.load(path)
-    if not isinstance(image, nib.Nifti1Image):
-        raise ValueError(f"expected NIfTI, got {type(image).__name__} in {path}")
-    np.asanyarray(image.dataobj)
-    return image
 
 
 def _suffix(path: Path) -> str:
