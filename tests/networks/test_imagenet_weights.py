@@ -273,3 +273,23 @@ def test_timm(saved, name):
     x = torch.randn(1, 3, 97, 66, dtype=torch.float64)
     features = theirs.forward_features(x) if name == "resnet50" else theirs.blocks(theirs.bn1(theirs.conv_stem(x)))
     torch.testing.assert_close(network.backbone(x)[-1][..., ::2, ::2], features)
+
+
+@torch.no_grad()
+def test_hugging_face(tmp_path):
+    """As ``save_pretrained`` writes them, whose keys are not those in memory."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 3}
+    config = transformers.ViTConfig(**sizes, image_size=24, patch_size=8, layer_norm_eps=1e-6, num_labels=1000)
+    vit = transformers.ViTForImageClassification(config).eval()
+    vit.save_pretrained(tmp_path / "vit")
+    network, x = small_vit(), torch.randn(2, 3, 24, 24)
+    load_imagenet_weights(network, tmp_path / "vit" / "model.safetensors")
+    torch.testing.assert_close(patch_tokens(network, x), vit.vit(x).last_hidden_state[:, 1:])
+
+    resnet = transformers.ResNetForImageClassification(transformers.ResNetConfig(num_labels=1000)).eval()
+    resnet.save_pretrained(tmp_path / "resnet")
+    network, x = DeepLabV3Plus(2, 3, 4, "resnet50").eval().double(), torch.randn(1, 3, 97, 66, dtype=torch.float64)
+    load_imagenet_weights(network, tmp_path / "resnet" / "model.safetensors")
+    expected = resnet.double().resnet(x).last_hidden_state
+    torch.testing.assert_close(network.backbone(x)[-1][..., ::2, ::2], expected)
