@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from medwsss.solvers.base import Solver, Status
+from medwsss.solvers.coarse import can_coarsen, coarsened, refined
 from medwsss.solvers.mirror_step import MirrorStep, mirror_step
 from medwsss.terms.energy import BoundEnergy, SelfLabelingEnergy
 
@@ -48,38 +49,68 @@ class NaturalGradient(Solver):
     a row (momentum can make a single step short) is done. The start is mixed with 0.2 % of the uniform distribution, so
     the first energy differs slightly from the network's own.
 
+    Without initial labels the start comes from coarser grids, each with half the voxels an axis
+    (:func:`~medwsss.solvers.coarse.coarsened`): the coarsest starts from the network, and each next one from the linear
+    interpolation of the last. Strokes reach far there in few and cheap steps. BL and CCE, which also charge equal soft
+    labels and get stuck where they are decided (Figure 1), start from the network.
+
     Args:
         energy: what to minimise.
         max_steps: the bound on steps; a step that is refused counts.
         tolerance: relative fall of a sample's energy in a step below which the sample is done.
         stride: step length in units of 1/curvature, to begin with.
         momentum: share of the last change of ``ln y`` that is repeated.
+        levels: how many coarser grids there are at most.
+        coarse_steps: steps on each of them.
 
     Raises:
-        ValueError: for a tolerance below 0, a stride that is not positive or a momentum outside [0, 1).
+        ValueError: for a tolerance, levels or coarse steps below 0, a stride that is not positive or a momentum outside
+            [0, 1).
     """
 
     def __init__(
         self,
         energy: SelfLabelingEnergy,
-        max_steps: int = 50,
-        tolerance: float = 1e-3,
+        max_steps: int = 200,
+        tolerance: float = 1e-4,
         stride: float = 3.0,
         momentum: float = 0.6,
+        levels: int = 3,
+        coarse_steps: int = 6,
     ) -> None:
         super().__init__(energy, max_steps)
         if tolerance < 0 or stride <= 0 or not 0 <= momentum < 1:
             raise ValueError(
                 f"expected tolerance >= 0, stride > 0 and 0 <= momentum < 1, got {tolerance}, {stride}, {momentum}"
             )
+        if levels < 0 or coarse_steps < 0:
+            raise ValueError(f"expected levels >= 0 and coarse_steps >= 0, got {levels} and {coarse_steps}")
         self.tolerance = tolerance
         self.stride = stride
         self.momentum = momentum
+        self.levels = levels
+        self.coarse_steps = coarse_steps
 
     def start(self, problem: BoundEnergy, initial: Tensor | None) -> Iterate:
-        """From the network's predictions or the given labels, mixed with a little of the uniform distribution."""
-        # Not problem.sigma, which would be kept: the compiled step has no use for it.
-        y = problem.logits.softmax(1) if initial is None else initial.to(problem.logits.dtype, copy=True)
+        """From the given labels, mixed with a little of the uniform distribution; else from coarser grids."""
+        if initial is None:
+            return self._begin(problem, self._upscaled(problem, self.levels))
+        return self._begin(problem, initial.to(problem.logits.dtype, copy=True))
+
+    def _upscaled(self, problem: BoundEnergy, levels: int) -> Tensor:
+        """Labels from the next coarser grid; from the network where there is none."""
+        if not levels or not can_coarsen(problem):
+            # Not problem.sigma, which would be kept: the compiled step has no use for it.
+            return problem.logits.softmax(1)
+        coarse = coarsened(problem)
+        state = self._begin(coarse, self._upscaled(coarse, levels - 1))
+        for _ in range(self.coarse_steps):
+            state = self.step(coarse, state)
+            if state.converged.all():
+                break
+        return refined(state.accepted, problem.logits.shape[2:])
+
+    def _begin(self, problem: BoundEnergy, y: Tensor) -> Iterate:
         y = problem.reset(y.mul_(1 - UNIFORM_SHARE).add_(UNIFORM_SHARE / y.shape[1])).contiguous()
         stride = y.new_full((y.shape[0],), self.stride)
         look = mirror_step(problem)

@@ -101,6 +101,7 @@ class BoundEnergy:
     """:class:`SelfLabelingEnergy` of one batch; made by its ``bind``.
 
     Attributes:
+        seeds: where ``y`` is 1 on seeds, as an index of it.
         logits: of the network, ``B K *S``, in the type that is computed in.
         sigma: predictions ``σ = softmax(logits)``, made when first asked for.
         free: ``B 1 *S`` bool, the voxels to label.
@@ -109,6 +110,7 @@ class BoundEnergy:
     """
 
     def __init__(self, energy: SelfLabelingEnergy, logits: Tensor, scribble: Tensor, weights: Sequence[Tensor]) -> None:
+        self.neighborhood = energy.neighborhood
         self.cross_entropy: CrossEntropy = energy.cross_entropy
         self.relaxation: Relaxation = energy.relaxation
         self.eta = energy.eta
@@ -116,8 +118,8 @@ class BoundEnergy:
         self.logits = logits
         self.free = ~(seeds | void)
         self._void = void
-        self._seeds = seed_index(scribble, logits.shape[1])
-        self.offsets = energy.neighborhood.offsets(logits.ndim - 2)
+        self.seeds = seed_index(scribble, logits.shape[1])
+        self.offsets = self.neighborhood.offsets(logits.ndim - 2)
         self.weight_map = logits.new_zeros(logits.shape[0], len(self.offsets), *logits.shape[2:])
         maps = self.weight_map.split(1, 1)
         self.weights = [pairs(weight_map, offset)[0] for weight_map, offset in zip(maps, self.offsets)]
@@ -131,7 +133,7 @@ class BoundEnergy:
     def reset(self, y: Tensor) -> Tensor:
         """``y`` with ``y_i = ȳ_i`` on seeds (§2) and uniform on void voxels."""
         y = torch.where(self.free, y, self._void.to(y.dtype) / y.shape[1])
-        y[self._seeds] = 1
+        y[self.seeds] = 1
         return y
 
     def value(self, y: Tensor) -> Tensor:

@@ -99,6 +99,11 @@ class Relaxation:
         _, s_pq, s_pp, s_qq = self.slopes(pq, pp, qq)
         return s_pq * q + 2 * s_pp * p, s_pq * p + 2 * s_qq * q
 
+    @property
+    def zero_on_equals(self) -> bool:
+        """Whether ``P(p, p) = 0``, as for all but BL and CCE, which also charge two equal labels for being soft."""
+        return self.similarity is not dot_product
+
     def _epsilon(self, r: Tensor) -> float:
         # 1 − ½‖p − q‖² is a difference of numbers near 1, known to their rounding; the other two are exact near 0.
         return 16 * torch.finfo(r.dtype).eps if self.similarity is squared_distance else EPSILON

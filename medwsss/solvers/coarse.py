@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same energy for labels that are constant on cells of 2 voxels an axis: where a solver can start cheaply."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from medwsss.keys import UNLABELED, VOID
+from medwsss.terms.energy import BoundEnergy, SelfLabelingEnergy
+from medwsss.terms.neighborhoods import pairs
+
+__all__ = ["can_coarsen", "coarsened", "refined"]
+
+AVERAGE = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
+LEAST = 4  # voxels an axis has to have to be halved
+
+
+def cell(shape: Sequence[int]) -> tuple[int, ...]:
+    """Voxels of a cell along each axis of a grid."""
+    return tuple(2 if size >= LEAST else 1 for size in shape)
+
+
+def can_coarsen(problem: BoundEnergy) -> bool:
+    """Whether an axis is long enough and equal labels cost nothing: the pairs inside a cell are left out."""
+    return max(problem.logits.shape[2:]) >= LEAST and problem.relaxation.zero_on_equals
+
+
+def coarsened(problem: BoundEnergy) -> BoundEnergy:
+    """``E`` of labels that are constant on cells, divided by the voxels of a cell, as an energy of cells.
+
+    The relaxation is the quadratic one whatever that of the voxels: it is convex, and what a coarse grid decides too
+    early it would not change its mind about on the finer one. ``w`` of two cells is the sum over the pairs from one to
+    the other. The unary term is that of the mean logits, which is exact for ``−y·ln σ``. A cell with seeds is a seed of
+    the class that most of them have; one without anything to label is void.
+    """
+    size = cell(problem.logits.shape[2:])
+    options = {"kernel_size": size, "ceil_mode": True, "count_include_pad": False}
+    logits = AVERAGE[len(size)](problem.logits, **options)
+    sample, channel, *voxel = problem.seeds
+    votes = torch.zeros_like(logits)
+    at = (sample, channel, *(x // n for x, n in zip(voxel, size)))
+    votes.index_put_(at, votes.new_ones(()), accumulate=True)
+    seeded = votes.amax(1, keepdim=True) > 0
+    winner = votes.add_(logits.softmax(1) / 2).argmax(1, keepdim=True)  # the network decides a draw
+    empty = AVERAGE[len(size)](problem.free.to(logits.dtype), **options) == 0
+    scribble = torch.where(seeded, winner, torch.where(empty, VOID, UNLABELED))
+    per_voxel = 1 / math.prod(size)  # λ is in the weights already
+    energy = SelfLabelingEnergy(
+        problem.cross_entropy.name, "quadratic", problem.neighborhood, problem.eta, lam=per_voxel
+    )
+    return BoundEnergy(energy, logits, scribble, coarse_weights(problem, size))
+
+
+def coarse_weights(problem: BoundEnergy, size: Sequence[int]) -> list[Tensor]:
+    """``Σ λ w_ij`` over the pairs from one cell to another, for each offset between cells."""
+    padding = [x for n, s in zip(reversed(problem.logits.shape), reversed(size)) for x in (0, -n % s)]
+    cells = [-(-n // s) for n, s in zip(problem.logits.shape[2:], size)]
+    ends = {o: pairs(problem.weight_map.new_zeros(len(problem.logits), 1, *cells), o)[0] for o in problem.offsets}
+    for offset, weights in zip(problem.offsets, F.pad(problem.weight_map, padding).split(1, 1)):
+        for place in itertools.product(*map(range, size)):  # of a pair's first voxel in its cell
+            step = tuple((p + o) // s for p, o, s in zip(place, offset, size))
+            of_cell = weights[(..., *(slice(p, None, s) for p, s in zip(place, size)))]
+            if step in ends:
+                ends[step] += pairs(of_cell, step)[0]
+            elif any(step):  # the other cell comes first in the half neighbourhood
+                back = tuple(-s for s in step)
+                ends[back] += pairs(of_cell, back)[1]
+    return [ends[offset] for offset in problem.offsets]
+
+
+def refined(y: Tensor, shape: Sequence[int]) -> Tensor:
+    """Labels of cells as labels of the voxels of a grid of ``shape``, interpolated linearly between centres."""
+    size = cell(shape)
+    full = F.interpolate(y, scale_factor=tuple(map(float, size)), mode=LINEAR[len(size)], align_corners=False)
+    return full[(..., *(slice(n) for n in shape))]
