@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from medwsss.keys import UNLABELED, VOID
 from medwsss.transforms import ShortenScribble, ShortenScribbled, SimulateScribble, SimulateScribbled
+from medwsss.transforms.scribbles import strokes
 from medwsss.transforms.scribbles.array import KINDS
 
 STROKES = [kind for kind in KINDS if kind != "box"]
@@ -73,8 +74,8 @@ class TestEveryKind:
     def test_shorter_and_thinner_ones_lie_inside_and_coverage_grows(self, volume, kind):
         ratios, widths = (0.0, 0.3, 0.5, 1.0), (1, 2, 3, 5)
         for width in widths:
-            strokes = [simulate(volume, kind=kind, width=width, length_ratio=ratio) for ratio in ratios]
-            assert all(is_within(a, b) for a, b in zip(strokes, strokes[1:]))
+            scribbles = [simulate(volume, kind=kind, width=width, length_ratio=ratio) for ratio in ratios]
+            assert all(is_within(a, b) for a, b in zip(scribbles, scribbles[1:]))
         brushes = [simulate(volume, kind=kind, width=width, length_ratio=0.5) for width in widths]
         assert all(is_within(a, b) and drawn(a).sum() < drawn(b).sum() for a, b in zip(brushes, brushes[1:]))
 
@@ -197,6 +198,43 @@ class TestKinds:
         for width in (1, 2, 3, 4, 5):
             rows = np.nonzero(simulate(bar, jitter=0, background=None, width=width)[:, 30] == 1)[0]
             assert len(rows) == width
+
+    def test_brush_is_round(self):
+        """Pixels within half the width of its centre, counted by hand: 5 x 5 without corners is 21 (corners are 2.83)."""
+        field = np.ones((41, 41), np.uint8)
+        dabs = [simulate(field, kind="click", width=width) for width in (1, 2, 3, 4, 5)]
+        assert [int((dab == 1).sum()) for dab in dabs] == [1, 4, 9, 12, 21]
+
+    def test_rings_are_cut_anywhere(self):
+        ring = (disc((41, 41), (20, 20), 18) & ~disc((41, 41), (20, 20), 12)).astype(np.uint8)
+        gaps = set()
+        for seed in range(12):
+            points = np.argwhere(simulate(ring, seed, jitter=0, background=None) == 1) - 20
+            angles = np.sort(np.degrees(np.arctan2(*points.T)))
+            gaps.add(int(angles[np.diff(angles, append=angles[0] + 360).argmax()] // 90))
+        assert len(gaps) == 4
+
+    def test_border_goes_round_the_larger_of_two_objects(self):
+        field = np.zeros((60, 90), np.uint8)
+        field[disc(field.shape, (10, 12), 4)] = field[disc(field.shape, (35, 60), 15)] = 1
+        points = np.argwhere(simulate(field, margin=3, jitter=0) == 0)
+        assert abs(np.linalg.norm(points - (35, 60), axis=1) - 18).max() < 2
+
+    def test_a_picture_of_one_class_has_its_frame_for_a_border(self):
+        rows, columns = np.nonzero(simulate(np.ones((21, 61), np.uint8), jitter=0) == 1)
+        assert set(rows) == {10} and 20 < len(columns) < 50
+
+    def test_a_cube_whose_skeleton_is_empty(self):
+        cube = np.zeros((4, 4, 4), np.uint8)
+        cube[1:3, 1:3, 1:3] = 1
+        assert (simulate(cube, slice_axis=None, background=None) == 1).any()
+
+    def test_a_hand_that_misses_its_voxel_every_time_still_marks_it(self):
+        region = np.zeros((5, 5), bool)
+        region[2, 2] = True
+        for seed in range(600):
+            stroke = strokes.centerline(region, region.astype(float), 1.0, 14, np.random.default_rng(seed))
+            assert stroke.tolist() == [[2, 2]]
 
     def test_jitter_makes_the_hand_stray(self):
         ball = disc((61, 61), (30, 30), 25).astype(np.uint8)
