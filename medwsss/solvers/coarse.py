@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +19,7 @@ from medwsss.terms.neighborhoods import pairs
 
 __all__ = ["can_coarsen", "coarsened", "refined"]
 
-AVERAGE = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+AVERAGE: dict[int, Callable[..., Tensor]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 LEAST = 4  # voxels an axis has to have to be halved
 
@@ -41,16 +43,18 @@ def coarsened(problem: BoundEnergy) -> BoundEnergy:
     the class that most of them have; one without anything to label is void.
     """
     size = cell(problem.logits.shape[2:])
-    options = {"kernel_size": size, "ceil_mode": True, "count_include_pad": False}
-    logits = AVERAGE[len(size)](problem.logits, **options)
+    mean = partial(AVERAGE[len(size)], kernel_size=size, ceil_mode=True, count_include_pad=False)
+    logits = mean(problem.logits)
     sample, channel, *voxel = problem.seeds
     votes = torch.zeros_like(logits)
     at = (sample, channel, *(x // n for x, n in zip(voxel, size)))
     votes.index_put_(at, votes.new_ones(()), accumulate=True)
-    seeded = votes.amax(1, keepdim=True) > 0
-    winner = votes.add_(logits.softmax(1) / 2).argmax(1, keepdim=True)  # the network decides a draw
-    empty = AVERAGE[len(size)](problem.free.to(logits.dtype), **options) == 0
-    scribble = torch.where(seeded, winner, torch.where(empty, VOID, UNLABELED))
+    seeded = votes.sum(1, keepdim=True) > 0
+    empty = mean(problem.free.to(logits.dtype)) == 0
+    scribble = torch.where(empty, VOID, UNLABELED)
+    of_seeded = seeded.squeeze(1)
+    draws = logits.movedim(1, -1)[of_seeded].softmax(-1) / 2  # the network decides where votes are equal
+    scribble[seeded] = (votes.movedim(1, -1)[of_seeded] + draws).argmax(-1)
     per_voxel = 1 / math.prod(size)  # λ is in the weights already
     energy = SelfLabelingEnergy(
         problem.cross_entropy.name, "quadratic", problem.neighborhood, problem.eta, lam=per_voxel
@@ -66,7 +70,8 @@ def coarse_weights(problem: BoundEnergy, size: Sequence[int]) -> list[Tensor]:
     for offset, weights in zip(problem.offsets, F.pad(problem.weight_map, padding).split(1, 1)):
         for place in itertools.product(*map(range, size)):  # of a pair's first voxel in its cell
             step = tuple((p + o) // s for p, o, s in zip(place, offset, size))
-            of_cell = weights[(..., *(slice(p, None, s) for p, s in zip(place, size)))]
+            every: tuple[Any, ...] = tuple(slice(p, None, s) for p, s in zip(place, size))
+            of_cell = weights[(..., *every)]
             if step in ends:
                 ends[step] += pairs(of_cell, step)[0]
             elif any(step):  # the other cell comes first in the half neighbourhood
@@ -79,4 +84,6 @@ def refined(y: Tensor, shape: Sequence[int]) -> Tensor:
     """Labels of cells as labels of the voxels of a grid of ``shape``, interpolated linearly between centres."""
     size = cell(shape)
     full = F.interpolate(y, scale_factor=tuple(map(float, size)), mode=LINEAR[len(size)], align_corners=False)
-    return full[(..., *(slice(n) for n in shape))]
+    for axis, length in enumerate(shape, start=2):
+        full = full.narrow(axis, 0, length)
+    return full

@@ -6,7 +6,9 @@ It reads ``y``, ``y'``, the logits, the weights and the seeds once and writes th
 
 from __future__ import annotations
 
+import functools
 import math
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -31,6 +33,16 @@ UNARIES = {
     cross_entropies.collision_cross_entropy: CCE,
     cross_entropies.quadratic: QUADRATIC,
 }
+
+
+@functools.cache
+def workers(threads: int) -> ThreadPoolExecutor:
+    """Threads that live as long as the process: starting them takes as long as a step on a coarse grid."""
+    return ThreadPoolExecutor(threads)
+
+
+if hasattr(os, "register_at_fork"):  # a forked data-loading process has none of them
+    os.register_at_fork(after_in_child=workers.cache_clear)
 
 
 class FusedStep:
@@ -77,6 +89,5 @@ class FusedStep:
         if threads == 1:
             work(0, self.blocks)
         else:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(work, bounds[:-1], bounds[1:]))
+            list(workers(threads).map(work, bounds[:-1], bounds[1:]))
         return torch.from_numpy(energy.sum(1)).to(y.dtype), out
