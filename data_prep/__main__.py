@@ -11,14 +11,19 @@ import sys
 #: which returns the exit code.
 COMMANDS = {
     "acdc": "ACDC with expert scribbles: NIfTI, or WSL4MIS's HDF5",
+    "ade20k": "ADE20K as in the scene parsing challenge, with published or drawn blocks",
+    "camvid": "CamVid, with blocks or strokes drawn into its masks",
     "chaos": "CHAOS: DICOM series with PNG masks, MR and CT",
+    "check": "check a data list before training on it",
+    "cityscapes": "Cityscapes, with published or drawn blocks",
+    "decathlon": "a Medical Segmentation Decathlon task, or data in its layout",
+    "folder": "any folder of images with a folder of masks, by name pattern and label table",
     "mscmr": "MSCMR with expert scribbles, as CycleMix lays it out",
     "nnunet": "an nnU-Net v2 raw data set, dense or with an ignore label; ScribbleBench in both variants",
-    "word": "WORD, abdominal CT: its own layout, with or without scribbles",
-    "check": "check a data list before training on it",
-    "decathlon": "a Medical Segmentation Decathlon task, or data in its layout",
     "phantom": "seeded 3-D phantoms with scribbles; no download",
     "scribbles": "strokes of any kind and length drawn into dense masks, or existing ones shortened",
+    "voc": "PASCAL VOC 2012 with SBD and the strokes of ScribbleSup",
+    "word": "WORD, abdominal CT: its own layout, with or without scribbles",
 }
 
 
