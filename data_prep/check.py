@@ -133,15 +133,15 @@ def _files(
     if not isinstance(item, Mapping):
         return {}, [f"{where}: expected an item with an image and a label, got {item!r}"]
     training = section == "training"
-    seeds = SCRIBBLE if SCRIBBLE in item or not training or arguments.dense else LABEL
-    if arguments.annotation_key and training and not arguments.dense:
-        seeds = arguments.annotation_key
-    dense = "mask" if "mask" in item else LABEL
-    if training and arguments.dense and arguments.annotation_key:
-        dense = arguments.annotation_key
+    key = arguments.annotation_key if training else None
+    seeds, dense = SCRIBBLE, "mask" if "mask" in item else LABEL
+    if training and arguments.dense:
+        dense = key or dense
+    elif training:
+        seeds = key or (SCRIBBLE if SCRIBBLE in item else LABEL)
     scribble, mask = item.get(seeds), item.get(dense)
-    if mask == scribble:
-        mask = None
+    if scribble == mask:
+        scribble, mask = (None, mask) if training and arguments.dense else (scribble, None)
     if scribble is None and mask is None and section in _NEEDS_LABELS:
         return {}, [f"{where}: expected a label for the image, got none under {seeds!r} or {dense!r}"]
     files: dict[str, Any] = {}

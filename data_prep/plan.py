@@ -77,7 +77,7 @@ def suggest_patch(shape: Sequence[float], spacing: Sequence[float]) -> list[int]
     patch = [max(int(size) // _STEP, 1) * _STEP for size in shape]
     while math.prod(patch) > _BUDGET:
         patch[max(range(len(patch)), key=lambda axis: (patch[axis] > _STEP, patch[axis] * spacing[axis]))] -= _STEP
-    return patch
+    return patch if max(patch) > _STEP else [2 * _STEP] * len(patch)  # instance norm wants more than one voxel
 
 
 def step_memory(in_channels: int, num_classes: int, patch: Sequence[int]) -> int:

@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m data_prep check``: bad lists end with the reason and exit code 1, good ones with the right numbers."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import NibabelReader
+from monai.networks.nets import UNet
+from PIL import Image
+
+from data_prep.__main__ import main
+from data_prep.plan import BATCH, CHANNELS, step_memory, suggest_patch
+from tests.test_readers import sixteen_bit_png
+
+AFFINE = np.diag([1.5, 1.5, 10.0, 1.0])
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+class Study:
+    """Three good cases with scribbles and masks, of as many patients, to be spoiled."""
+
+    def __init__(self, folder, shape=(6, 5, 4)):
+        self.folder, self.content = folder, {"num_classes": 2, "ignore_value": 4, "training": [], "validation": []}
+        rng = np.random.default_rng(0)
+        for i, section in enumerate(["training", "training", "validation"]):
+            mask = np.zeros(shape)
+            mask[2:4, 2:4] = 1
+            scribble = np.full(shape, 4)
+            scribble[2, 2], scribble[0, 0] = 1, 0
+            self.write(f"image{i}.nii.gz", rng.integers(0, 100, shape))
+            self.write(f"mask{i}.nii.gz", mask)
+            self.write(f"scribble{i}.nii.gz", scribble)
+            item = {"image": f"image{i}.nii.gz", "label": f"mask{i}.nii.gz", "patient": f"p{i}"}
+            self.content[section].append(item | ({"scribble": f"scribble{i}.nii.gz"} if i < 2 else {}))
+
+    def write(self, name, array, affine=AFFINE):
+        kind = np.float32 if array.dtype.kind == "f" else np.int16
+        nib.save(nib.Nifti1Image(array.astype(kind), affine), self.folder / name)
+
+    def picture(self, name, array, mode=None):
+        picture = Image.fromarray(array.astype(np.uint8)) if mode is None else Image.new(mode, (6, 6), 1)
+        picture.save(self.folder / name)
+
+    def flat(self):
+        """The same as pictures of six by six."""
+        seeds = np.full((6, 6), 4)
+        seeds[0, 0], seeds[3, 3] = 0, 1
+        for name in "image0", "image1":
+            self.picture(f"{name}.png", np.random.default_rng(len(name)).integers(0, 255, (6, 6)) + ord(name[-1]) % 2)
+        self.picture("seeds.png", seeds)
+        self.content = {"num_classes": 2, "ignore_value": 4}
+        self.content["training"] = [{"image": f"image{i}.png", "scribble": "seeds.png"} for i in range(2)]
+
+    def check(self, *options):
+        path = self.folder / "list.json"
+        path.write_text(json.dumps(self.content))
+        report = self.folder / "report.json"
+        report.unlink(missing_ok=True)
+        code = main(["check", str(path), "--json", str(report), *options])
+        return code, json.loads(report.read_text()) if report.exists() else None
+
+
+@pytest.fixture
+def study(tmp_path):
+    return Study(tmp_path)
+
+
+def no_items(study):
+    study.content = {"num_classes": 2, "training": []}
+
+
+def image_without_label(study):
+    del study.content["validation"][0]["label"]
+
+
+def label_without_image(study):
+    del study.content["training"][1]["image"]
+
+
+def missing_file(study):
+    study.content["training"][0]["scribble"] = "gone.nii.gz"
+
+
+def wrong_axis_order(study):
+    study.write("scribble1.nii.gz", np.full((4, 5, 6), 4))
+
+
+def label_with_time(study):
+    study.write("scribble1.nii.gz", np.full((6, 5, 4, 2), 4))
+
+
+def image_with_time(study):
+    study.content["modality"] = {"0": "MRI"}
+    for i in range(3):
+        study.write(f"image{i}.nii.gz", np.random.default_rng(i).random((6, 5, 4, 2)))
+
+
+def flat_where_volumes_are_declared(study):
+    study.flat()
+    study.content["tensorImageSize"] = "3D"
+
+
+def alpha(study):
+    study.flat()
+    study.picture("seeds.png", None, "RGBA")
+
+
+def alpha_image(study):
+    study.flat()
+    study.picture("image0.png", None, "RGBA")
+
+
+def colour_label(study):
+    study.flat()
+    study.picture("seeds.png", None, "RGB")
+
+
+def sixteen_bits(study):
+    study.flat()
+    sixteen_bit_png(study.folder / "seeds.png")
+
+
+def palette_image(study):
+    study.flat()
+    study.picture("image1.png", None, "P")
+
+
+def nan(study):
+    study.write("image1.nii.gz", np.full((6, 5, 4), np.nan))
+
+
+def other_affine(study):
+    study.write("scribble1.nii.gz", np.full((6, 5, 4), 4), np.diag([1.5, 1.5, 5.0, 1.0]))
+
+
+def outside(study):
+    other = study.folder.parent / f"{study.folder.name}_outside.nii.gz"
+    (study.folder / "image0.nii.gz").rename(other)
+    (study.folder / "image0.nii.gz").symlink_to(other)
+
+
+def shared_patient(study):
+    study.content["validation"][0]["patient"] = "p0"
+
+
+def shared_image(study):
+    study.content["validation"][0]["image"] = "image0.nii.gz"
+
+
+def copied_image(study):
+    (study.folder / "image2.nii.gz").write_bytes((study.folder / "image0.nii.gz").read_bytes())
+
+
+def undeclared(study):
+    study.content["ignore_value"] = 255
+
+
+def dense(study):
+    study.content["training"][0]["scribble"] = "mask0.nii.gz"
+
+
+def miscounted(study):
+    study.content["numTraining"] = 3
+
+
+def no_classes(study):
+    del study.content["num_classes"]
+
+
+def not_an_item(study):
+    study.content["training"].append("image1.nii.gz")
+
+
+ERRORS = {
+    no_items: "at least one item",
+    image_without_label: "validation[0]: expected a label for the image",
+    label_without_image: "training[1]['image']: expected a file name, got None",
+    missing_file: "training[0]['scribble']: expected an existing file",
+    wrong_axis_order: "scribble1.nii.gz: the same axes in another order?",
+    label_with_time: "expected one channel of labels, got 2 in ",
+    image_with_time: "expected 1 channels as declared, got 2 in training",
+    flat_where_volumes_are_declared: "expected 3 axes (tensorImageSize), got 2 in training",
+    alpha: "seeds.png: an alpha channel (mode RGBA)",
+    alpha_image: "image0.png: an alpha channel (mode RGBA)",
+    colour_label: "expected one channel of labels, got 3 in ",
+    sixteen_bits: "seeds.png: 16 bits a colour",
+    palette_image: "expected intensities, got palette indices in ",
+    nan: "expected finite intensities, got 120 NaN or infinite voxels in ",
+    other_affine: "expected the affine of the image, got one that moves voxels by up to 15 mm in ",
+    outside: "expected a file in the folder of the list (or allow_outside)",
+    shared_patient: "expected every patient in one section, got p0 in training and in validation",
+    shared_image: "expected every image in one section, got image0.nii.gz in training and in validation",
+    copied_image: "expected different images, got the same voxels in training (",
+    undeclared: "got 4 (112 voxels) in ",
+    dense: "got 100% labelled voxels in ",
+    miscounted: "expected 3 items in training (numTraining), got 2",
+    no_classes: "expected num_classes or labels",
+    not_an_item: "training[2]: expected an item with an image and a label, got 'image1.nii.gz'",
+}
+
+
+TWICE = (image_with_time, alpha, colour_label, sixteen_bits, undeclared)  # in two sections, or for two cases
+
+
+def test_a_good_study_passes(study, capsys):
+    code, report = study.check()
+    assert (code, report["errors"], report["warnings"]) == (0, [], [])
+    training = report["sections"]["training"]
+    assert training["items"] == 2 and training["compared"] == 16 and training["contradictions"] == 0
+    assert training["voxels"] == {"class 0": 8, "class 1": 8, "unlabelled": 224, "void": 0}
+    assert training["mask_voxels"] == {"class 0": 208, "class 1": 32, "unlabelled": 0, "void": 0}
+    assert training["spacing"] == [[1.5, 1.5, 10.0]] * 2
+    assert "3 cases, 0 errors, 0 warnings" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("spoil", ERRORS, ids=lambda spoil: spoil.__name__)
+def test_bad_input_is_an_error(study, capsys, spoil):
+    spoil(study)
+    code, report = study.check()
+    out, err = capsys.readouterr()
+    assert code == 1 and ERRORS[spoil] in out + err
+    assert "error: " in out + err and "Traceback" not in err
+    if report is not None:
+        assert len(report["errors"]) == (2 if spoil in TWICE else 1)
+
+
+def test_allowed(study):
+    outside(study)
+    assert study.check("--allow-outside")[0] == 0
+    dense(study)
+    assert study.check("--allow-outside")[0] == 1
+    study.content["training"] = study.content["training"][:1]
+    assert study.check("--allow-outside", "--dense", "--annotation-key", "scribble")[0] == 0
+
+
+def test_a_palette_label_is_read_as_indices(study):
+    study.flat()
+    label = Image.open(study.folder / "seeds.png").convert("P")
+    label.putdata([4] * 34 + [0, 1])
+    label.putpalette(range(30))
+    label.save(study.folder / "seeds.png")
+    code, report = study.check()
+    assert code == 0 and report["sections"]["training"]["voxels"]["unlabelled"] == 2 * 34
+
+
+def empty_mask(study):
+    study.write("mask2.nii.gz", np.zeros((6, 5, 4)))
+
+
+def no_seeds(study):
+    study.write("scribble0.nii.gz", np.full((6, 5, 4), 4))
+
+
+def contradicted(study):
+    study.write("mask0.nii.gz", np.ones((6, 5, 4)) - nib.load(study.folder / "mask0.nii.gz").get_fdata())
+
+
+def never_seeded(study):
+    study.content["num_classes"] = 3
+
+
+def same_voxels(study):
+    study.content["training"][1]["image"] = "image0.nii.gz"
+
+
+def guessed_patient(study):
+    for section in ("training", "validation"):
+        for item in study.content[section]:
+            del item["patient"]
+    study.content["training"][0]["image"] = "image2_early.nii.gz"
+    study.write("image2_early.nii.gz", np.arange(120).reshape(6, 5, 4))
+
+
+WARNINGS = {
+    empty_mask: "expected a mask with objects, got an empty one",
+    no_seeds: "expected seeds, got none: ",
+    contradicted: "expected seeds that agree with the mask, got 8 of 8 of another class in ",
+    never_seeded: "expected seeds of every class, got none in the whole list of classes [2]",
+    same_voxels: "expected different images, got the same voxels in ",
+    guessed_patient: "got image2 in training and in validation (by the file's name; the key 'patient' would tell)",
+}
+
+
+@pytest.mark.parametrize("spoil", WARNINGS, ids=lambda spoil: spoil.__name__)
+def test_warnings_leave_the_exit_code_alone(study, spoil):
+    spoil(study)
+    code, report = study.check()
+    assert code == 0 and report["errors"] == []
+    assert any(WARNINGS[spoil] in text for text in report["warnings"])
+
+
+def test_each_file_is_read_once_whoever_names_it(study, monkeypatch):
+    for item in study.content["training"]:
+        item["mask"] = item["label"]
+    names = []
+    read = NibabelReader.read
+    monkeypatch.setattr(NibabelReader, "read", lambda self, data: names.extend(data) or read(self, data))
+    assert study.check("--html", str(study.folder / "page.html"))[0] == 0
+    assert len(names) == len(set(names)) == 8
+
+
+def peak(study, copies):
+    items = study.content["training"][:1] * copies
+    study.content["training"] = items
+    tracemalloc.start()
+    study.check()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return most
+
+
+def test_memory_does_not_grow_with_the_number_of_files(tmp_path):
+    study = Study(tmp_path, (64, 64, 32))  # 0.5 MB an image, as float32
+    peak(study, 1)  # imports
+    assert peak(study, 24) < peak(study, 3) + 2**20
+
+
+def test_workers_change_nothing(study):
+    no_seeds(study)
+    nan(study)
+    assert study.check() == study.check("--workers", "2")
+
+
+def test_the_page_needs_nothing_else(study):
+    study.content["name"] = "<b>name</b>"
+    study.content["training"][0]["image"] = "image0.nii.gz<script>"
+    study.check("--html", str(study.folder / "page.html"), "--pictures", "2")
+    page = (study.folder / "page.html").read_text()
+    assert page.count('src="data:image/png;base64,iVBOR') == 2  # of the two cases left
+    assert "http" not in page.replace("http-equiv", "") and "<script" not in page and "<b>" not in page
+    assert "training[0]" in page and "expected an existing file" in page
+
+
+def test_what_training_would_do(study):
+    plan = study.check()[1]["plan"]
+    assert (plan["patches"], plan["iterations"], plan["spatial_dims"]) == (8, 2, 2)
+    assert plan["anisotropy"] == pytest.approx(10 / 1.5) and plan["patch_size"] == [16, 16]
+    assert plan["cache_mib"] == pytest.approx(2 * 120 * 9 / 2**20)
+
+
+def test_bandwidth_is_the_neighbours_difference_on_the_guides_scale(study):
+    steps = np.zeros((6, 5, 4))
+    steps[3:] = 50.0  # scaled to 0 and 1; 20 of 6·5·4·3 − 20 − 24 − 30 neighbours differ, all by 1
+    for i in range(2):
+        study.write(f"image{i}.nii.gz", steps + i)
+    assert study.check()[1]["plan"]["bandwidth"] == pytest.approx((20 / 286) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    "shape, spacing, patch",
+    [
+        ((100, 100, 100), (1, 1, 1), [32, 32, 32]),  # 40·32·32 would be more than 48·48·16
+        ((512, 512), (0.5, 0.5), [192, 192]),
+        ((256, 256, 10), (1.4, 1.4, 10.0), [64, 72, 8]),
+        ((20, 9), (1, 1), [16, 8]),
+        ((6, 5), (1, 1), [16, 16]),
+        ((5, 200, 200), (1, 1, 1), [8, 64, 72]),
+    ],
+)
+def test_suggested_patches(shape, spacing, patch):
+    assert suggest_patch(shape, spacing) == patch
+
+
+def test_step_memory_is_about_what_autograd_keeps():
+    """Of a real U-Net, counted by storage; the solver's logits and Adam's moments of the weights come on top."""
+    patch, kept = [32, 32], {}
+    network = UNet(2, 1, 3, CHANNELS, [2] * 3, num_res_units=1)
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor  # alive: no address twice
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        network(torch.rand(BATCH, 1, *patch))
+    weights = sum(p.numel() for p in network.parameters())
+    saved = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    rest = 4 * (3 * weights + 4 * BATCH * 3 * 32 * 32)  # saved tensors have the weights once
+    assert step_memory(1, 3, patch) - rest == pytest.approx(saved, rel=0.35)
