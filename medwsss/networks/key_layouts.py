@@ -16,7 +16,7 @@ from medwsss.networks.vit_linear import VisionTransformer
 __all__ = ["KeyLayout", "layout_of"]
 
 
-WRAPPERS = (r"^(module|backbone|resnet|vit)\.", "")
+WRAPPERS = (r"^((module|backbone|resnet|vit)\.)+", "")
 
 
 class KeyLayout(NamedTuple):

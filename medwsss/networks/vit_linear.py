@@ -21,8 +21,8 @@ class VisionTransformer(nn.Module):
     """ViT's encoder: patches and a class token through transformer layers with normalisation first.
 
     It is built of PyTorch's ``TransformerEncoderLayer``, which computes what torchvision's, timm's and Hugging Face's
-    ViT compute. MONAI's ``ViT`` has no position for the class token and another ε in its normalisations, so it does
-    not compute it; its layers also carry a normalisation that no data passes, on which distributed training stops.
+    ViT compute (the last with an ε of 1e-12). MONAI's ``ViT`` has no position for the class token and another ε, so its
+    results differ; its layers also carry a normalisation that no data passes, on which distributed training stops.
 
     The position embedding is resampled to the input's grid of patches, so that inputs of any size pass.
 

@@ -130,7 +130,7 @@ def test_positions_of_another_image_size(saved):
 
 
 @pytest.mark.parametrize(
-    "wrap", [lambda w: {"state_dict": w, "epoch": 3}, lambda w: {f"module.{k}": v for k, v in w.items()}]
+    "wrap", [lambda w: {"state_dict": w, "epoch": 3}, lambda w: {f"module.backbone.{k}": v for k, v in w.items()}]
 )
 def test_wrapped_files(saved, wrap):
     assert len(load_imagenet_weights(mobile(), saved(wrap(MOBILE))).loaded) == len(MOBILE) - 8
