@@ -152,8 +152,8 @@ def read_schema(path: PathLike, **declared: Any) -> LabelSchema:
         except TypeError as error:
             raise ValueError(f"expected what the schema {named!r} needs, got {error} in {path}") from error
         known = {f.name: getattr(base, f.name) for f in fields(base)}
-    elif unknown := named.keys() - {f.name for f in fields(LabelSchema)}:
-        raise ValueError(f"expected the arguments of LabelSchema in schema, got {sorted(unknown)} in {path}")
+    elif not isinstance(named, dict) or named.keys() - {f.name for f in fields(LabelSchema)}:
+        raise ValueError(f"expected a name or the arguments of LabelSchema as schema, got {named!r} in {path}")
     else:
         known |= named
     known |= declared

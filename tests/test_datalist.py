@@ -12,9 +12,16 @@ import numpy as np
 import pytest
 from monai.bundle import ConfigParser
 
-from medwsss.datalist import check_datalist, load_datalist
+from medwsss.datalist import (
+    check_datalist,
+    check_splits,
+    load_datalist,
+    patient_of,
+    read_class_names,
+    read_schema,
+)
 from medwsss.keys import UNLABELED, VOID
-from medwsss.transforms import MapWeakLabels
+from medwsss.transforms import LabelSchema, MapWeakLabels
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 AFFINE = np.diag([1.5, 1.5, 10.0, 1.0])
@@ -332,3 +339,98 @@ def test_voc_scribblesup():
     assert share == pytest.approx(0.0315, abs=0.003)  # the data's description: 3.4 % and 2.9 %
     with pytest.raises(ValueError, match="got 255"):
         check_datalist(items, MapWeakLabels(num_classes=21, ignore_values=21))
+
+
+def written(folder, content):
+    (folder / "list.json").write_text(json.dumps(content))
+    return folder / "list.json"
+
+
+@pytest.mark.parametrize(
+    "content, declared, table",
+    [
+        ({"labels": {"0": "background", "1": "organ"}}, {}, {0: 0, 1: 1}),
+        ({"labels": {"background": 0, "organ": 1, "ignore": 2}}, {}, {0: 0, 1: 1, 2: UNLABELED}),  # nnU-Net v2
+        (
+            {"num_classes": 2, "ignore_value": 7, "void_values": [8, 9]},
+            {},
+            {0: 0, 1: 1, 7: UNLABELED, 8: VOID, 9: VOID},
+        ),
+        ({"num_classes": 2, "scribble_ignore_value": 4}, {}, {0: 0, 1: 1, 4: UNLABELED}),
+        (
+            {"labels": {"0": "sky", "1": "road", "11": "void (ignore)"}, "ignore_value": 11},
+            {},
+            {0: 0, 1: 1, 11: UNLABELED},
+        ),
+        ({"labels": {"0": "background", "1": "a", "2": "b"}, "schema": "acdc"}, {}, {0: 0, 1: 1, 2: 2, 3: UNLABELED}),
+        ({"schema": "acdc"}, {}, {0: 0, 1: 1, 2: 2, 3: 3, 4: UNLABELED}),
+        (
+            {"schema": {"num_classes": 2, "mapping": {"1": 0, "2": 1}, "ignore_values": 0}},
+            {},
+            {1: 0, 2: 1, 0: UNLABELED},
+        ),
+        ({"num_classes": 2}, {"schema": "scribblebench_inverted"}, {1: 1, 2: 0, 0: UNLABELED}),
+        ({"num_classes": 9}, {"schema": "nnunet", "num_classes": 1}, {0: 0, 1: UNLABELED, -1: VOID}),
+        ({"num_classes": 2, "ignore_value": 7}, {"ignore_values": [5]}, {0: 0, 1: 1, 5: UNLABELED}),
+        ({}, {"num_classes": 1, "void_values": 3}, {0: 0, 3: VOID}),
+    ],
+)
+def test_schema_of_a_list(tmp_path, content, declared, table):
+    assert read_schema(written(tmp_path, content), **declared).table() == table
+
+
+@pytest.mark.parametrize(
+    "content, told",
+    [
+        ({}, "expected num_classes or labels"),
+        ({"labels": {"background": 0, "tumour": [1, 2]}}, r"'tumour': \[1, 2\]"),  # nnU-Net's regions
+        ({"schema": "acdk"}, "got 'acdk'"),
+        ({"schema": "nnunet"}, "expected what the schema 'nnunet' needs, got .*num_classes"),
+        ({"schema": ["acdc"]}, r"got \['acdc'\]"),
+        ({"schema": {"classes": 3}}, "expected a name or the arguments of LabelSchema as schema"),
+        ({"num_classes": 5, "ignore_value": 4}, "expected value 4 to mean one thing"),
+    ],
+)
+def test_schema_of_a_list_refuses(tmp_path, content, told):
+    with pytest.raises(ValueError, match=told):
+        read_schema(written(tmp_path, content))
+
+
+@pytest.mark.parametrize("labels", [{"0": "background", "1": "organ"}, {"background": 0, "organ": 1}])
+def test_class_names_either_way_round(tmp_path, labels):
+    assert read_class_names(written(tmp_path, {"labels": labels}), 3) == ["background", "organ", "class 2"]
+
+
+def test_a_schema_is_complete():
+    assert MapWeakLabels.of(LabelSchema(2, 4, 9)).table == LABELS.table
+
+
+@pytest.mark.parametrize(
+    "item, patient",
+    [
+        ({"patient": 7, "image": "a1.png"}, ("7", True)),
+        ({"image": "images/patient022_frame01.nii.gz"}, ("patient022", False)),
+        ({"image": ["sub-07_T1w.nii", "sub-07_T2w.nii"]}, ("sub-07", False)),
+        ({"image": "photo.png"}, ("photo.png", False)),
+    ],
+)
+def test_whom_an_item_shows(item, patient):
+    assert patient_of(item) == patient
+
+
+def test_splits_are_apart(tmp_path):
+    training = [{"image": "a1_x.png", "patient": "one"}, {"image": "a2_x.png", "patient": "two"}]
+    apart = [{"image": "b1.png", "patient": "three"}]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_splits(written(tmp_path, {"training": training, "validation": apart}))
+        check_splits(written(tmp_path, {"training": training}))
+    both = [{"image": "b1.png", "patient": "two"}, {"image": "a1_x.png", "patient": "four"}]
+    with pytest.raises(ValueError, match="(?s)got 2 problems.*every patient.* two in .*every image.* a1_x.png in "):
+        check_splits(written(tmp_path, {"training": training, "validation": both}))
+    with pytest.warns(UserWarning, match="expected every patient in one section, got a2 in training and in validation"):
+        check_splits(
+            written(
+                tmp_path, {"training": training[:1] + [{"image": "a2_x.png"}], "validation": [{"image": "a2_y.png"}]}
+            )
+        )
