@@ -200,7 +200,7 @@ class TestKinds:
             assert len(rows) == width
 
     def test_brush_is_round(self):
-        """Pixels within half the width of the centre, by hand: a width of 5 has all of 5 x 5 but the corners, at 2.83."""
+        """Pixels within half the width of the centre, by hand: a width of 5 has 5 x 5 but the corners, at 2.83."""
         field = np.ones((41, 41), np.uint8)
         dabs = [simulate(field, kind="click", width=width) for width in (1, 2, 3, 4, 5)]
         assert [int((dab == 1).sum()) for dab in dabs] == [1, 4, 9, 12, 21]

@@ -71,7 +71,7 @@ class SimulateScribble(Randomizable, Transform):
         length_ratio: float = 1.0,
         width: int = 1,
         jitter: float = 0.8,
-        margin: float = 14.0,
+        margin: float = 15.0,
         per_class: bool = False,
         slice_axis: int | None = 2,
         slice_step: int = 1,

@@ -20,7 +20,7 @@ _TOUCHING = 1.9  # between √3, the far corner of a voxel's neighbours in 3-D, 
 _FINEST = 8  # a region is thinned on a grid that leaves it this many voxels deep: a hand does not see more
 _LOOSE_TURNS = 10  # a hand doodles as many turns in a region without length, such as a disc
 _ENDS = 0.12  # share of the line that a hand leaves out at either end
-_TURN = 2.0  # one more turn every so many depths of the region
+_TURN = 3.0  # one more turn every so many depths of the region
 _MIDDLE = 0.5  # nobody clicks nearer to the border than this share of the depth
 
 
