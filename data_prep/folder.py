@@ -6,7 +6,8 @@
         --masks manual --mask-pattern '(.+)_mask\\.png' --labels labels.json --output STUDY
 
 Files of one key belong together. Their key is the first group of the pattern, which has to match the whole path below
-their folder; without a pattern, all of that path but the suffix. A pattern leaves out what it does not match.
+their folder, or all of it without a group; without a pattern, that path without its suffix. A pattern leaves out what
+it does not match.
 
 labels.json names the classes in their order, by the value or the colour they have in the masks, and the values that
 are no class: nobody annotated them (ignore_values), or there is no image (void_values)::
@@ -43,8 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--masks", default="labels", metavar="DIR", help="below the source (default: labels)")
     parser.add_argument("--scribbles", metavar="DIR", help="below the source (default: none)")
     for kind in ("image", "mask", "scribble"):
-        parser.add_argument(f"--{kind}-pattern", metavar="REGEX", help=f"of the {kind}s; its first group is the key")
-    parser.add_argument("--patient-pattern", metavar="REGEX", help="what of a key is the patient (default: all of it)")
+        parser.add_argument(
+            f"--{kind}-pattern", type=_regex, metavar="REGEX", help=f"of the {kind}s; its first group is the key"
+        )
+    parser.add_argument(
+        "--patient-pattern", type=_regex, metavar="REGEX", help="what of a key is the patient (default: all of it)"
+    )
     parser.add_argument("--labels", type=Path, required=True, metavar="FILE", help="what values of the masks mean")
 
 
@@ -106,7 +111,7 @@ def find_files(folder: Path, pattern: str | None) -> dict[str, Path]:
         if suffix and not path.name.startswith("."):
             matched = re.fullmatch(pattern or f"(.+){re.escape(suffix)}", name, 0 if pattern else re.IGNORECASE)
             if matched:
-                keys[path] = matched[1]
+                keys[path] = _group(matched)
     if not keys:
         raise ValueError(
             f"expected files ({', '.join(SUFFIXES)}) that match {pattern or 'by suffix'}, got none in {folder}"
@@ -134,9 +139,22 @@ def match(found: Mapping[str, Mapping[str, Path]], patient_pattern: str | None) 
             problems.append(f"expected a mask or strokes for {image}, got none")
         if patient_pattern and not patient:
             problems.append(f"expected {patient_pattern} to find the patient, got none in {key}")
-        whose = key if patient is None else patient[min(patient.re.groups, 1)]
+        whose = _group(patient) if patient else key
         cases.append(Case(key.replace("/", "_"), whose, files, None if LABEL in files else "training"))
     if not any(LABEL in case.files for case in cases):
         problems.append("expected a mask for some image: validation needs them, got none")
     raise_problems(problems)
     return cases
+
+
+def _regex(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"expected a regular expression, got {text}: {error}") from error
+    return text
+
+
+def _group(matched: re.Match[str]) -> str:
+    """The first group, or all of the match if there is none."""
+    return matched[min(matched.re.groups, 1)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import io
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 from zlib import crc32
@@ -151,7 +150,7 @@ def _mapped(raw: np.ndarray, candidates: Sequence[MapWeakLabels], dense: np.ndar
     problem: ValueError | None = None
     for convention in candidates:
         try:
-            mapped = _map(raw, convention, path)
+            mapped = map_values(raw, convention, path)
         except ValueError as error:
             problem = problem or error
             continue
@@ -160,15 +159,6 @@ def _mapped(raw: np.ndarray, candidates: Sequence[MapWeakLabels], dense: np.ndar
             return mapped
         problem = ValueError(f"expected strokes that agree with the mask, got {wrong:.1%} that do not in {path}")
     raise problem or ValueError(f"expected a convention for {path}, got none")
-
-
-def _map(raw: np.ndarray, convention: MapWeakLabels, path: Path) -> np.ndarray:
-    """As :func:`map_values`, but of what occurs only: a mask of 150 classes would be gone through 150 times."""
-    if convention.channels is None:
-        values, places = np.unique(raw, return_inverse=True)
-        with suppress(ValueError):  # which would count wrongly
-            return map_values(values, convention, path)[places].reshape(raw.shape)
-    return map_values(raw, convention, path)
 
 
 def _disagreement(strokes: np.ndarray, dense: np.ndarray) -> float:

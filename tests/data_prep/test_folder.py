@@ -298,6 +298,12 @@ def test_patient_pattern_without_match(source, table, tmp_path, capsys):
     assert "got none in c1" in refusal(capsys, "folder", source, tmp_path / "study", *options)
 
 
+def test_pattern_that_is_none(source, table, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        trees.run("folder", source, tmp_path / "study", "--labels", table, "--image-pattern", "(.+")
+    assert "expected a regular expression, got (.+" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["series", "label series", "transposed", "elsewhere"])
 def test_bad_volumes(table, tmp_path, capsys, kind):
     mask = (np.arange(60).reshape(5, 4, 3) % 3).astype(np.uint8)
