@@ -8,6 +8,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import fire
@@ -73,6 +74,20 @@ def check_patch_size(
         raise ValueError(
             f"expected a patch_size divisible by {factors}, the product of the strides, got {list(patch_size)}; "
             f"{fitting} would do"
+        )
+
+
+def check_dataset_dir(dataset_dir: str | None) -> None:
+    """Check that the folder of a study is given and has a data list.
+
+    Raises:
+        ValueError: saying how to make one.
+    """
+    if dataset_dir is None or not (Path(dataset_dir) / "dataset.json").is_file():
+        given = "no --dataset_dir" if dataset_dir is None else f"none in {dataset_dir}"
+        raise ValueError(
+            f"expected --dataset_dir, a folder with a dataset.json, got {given}; "
+            "python -m data_prep voc|cityscapes|ade20k|camvid|folder makes one (--help says how)"
         )
 
 

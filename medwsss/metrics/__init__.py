@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from medwsss.metrics.mean_iou import MeanIoUMetric
 from medwsss.metrics.segmentation import ClassDiceMetric, ClassHausdorffMetric
 
-__all__ = ["ClassDiceMetric", "ClassHausdorffMetric"]
+__all__ = ["ClassDiceMetric", "ClassHausdorffMetric", "MeanIoUMetric"]

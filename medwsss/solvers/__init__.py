@@ -8,5 +8,15 @@ from medwsss.solvers.gradient_descent import GradientDescent
 from medwsss.solvers.graph_cut import GraphCut
 from medwsss.solvers.natural_gradient import NaturalGradient
 from medwsss.solvers.random_walker import RandomWalker
+from medwsss.solvers.strided import StridedSolver
 
-__all__ = ["GradientDescent", "GraphCut", "NaturalGradient", "RandomWalker", "Solution", "Solver", "Status"]
+__all__ = [
+    "GradientDescent",
+    "GraphCut",
+    "NaturalGradient",
+    "RandomWalker",
+    "Solution",
+    "Solver",
+    "Status",
+    "StridedSolver",
+]
