@@ -53,7 +53,8 @@ class StridedSolver:
         solution = self.solver(self._mean(logits), self._mean(guide.to(logits.dtype)), cells)
 
         y = F.interpolate(solution.labels, scale_factor=float(self.stride), mode=LINEAR[len(shape)])
-        y = y[(..., *(slice(n) for n in shape))]
+        for axis, size in enumerate(shape):
+            y = y.narrow(axis + 2, 0, size)
         y = torch.where(void, 1 / logits.shape[1], torch.where(seed_mask(scribble), seeds, y))
         return Solution(y, solution.energy, solution.steps, solution.status, solution.residual)
 

@@ -80,7 +80,7 @@ def test_most_seeds_of_a_cell_win():
 
 @pytest.mark.parametrize("shape", [(8,), (8, 6), (4, 6, 4)])
 def test_the_coarse_energy_is_that_of_labels_constant_on_cells(shape):
-    """``E`` of the fine grid with λ is ``s^d`` times that of the coarse one with λ / s, pairs inside cells costing 0."""
+    """``E`` of the fine grid with λ is ``s^d`` times the coarse one's with λ / s; pairs inside cells cost 0."""
     s, cells = 2, tuple(n // 2 for n in shape)
     generator = torch.Generator().manual_seed(0)
 
