@@ -8,8 +8,9 @@
     Train_Sets/CT/1/DICOM_anon/i0000,0000b.dcm                       20 patients, others than those of MR
     Train_Sets/CT/1/Ground/liver_GT_000.png                          liver alone, 255
 
-A mask belongs to the slice of its name, or where names differ to the slice of its rank by name. The test sets have no
-masks. Masks are dense. Reading DICOM needs pydicom (``pip install medwsss[data]``).
+Names, by the numbers in them, tell which mask belongs to which slice; positions, where a slice lies: in some series
+the two orders are opposite. Masks are dense, the test sets have none. Reading DICOM needs pydicom (``pip install
+medwsss[data]``).
 """
 
 from __future__ import annotations
@@ -79,15 +80,11 @@ def _numbers(path: Path) -> tuple[list[int], str]:
 
 
 def _volume(case: Case, labels: MapWeakLabels) -> Files:
-    """Slices and masks, paired by name, then put in the order of their positions."""
+    """Slices and masks, paired by the order of their names, then put in the order of their positions."""
     slices, masks = case.files[IMAGE], case.files[LABEL]
     assert isinstance(slices, tuple) and isinstance(masks, tuple)
-    by_name = {path.stem: path for path in masks}
     if len(slices) != len(masks):
         raise ValueError(f"expected a mask a slice, got {len(masks)} for {len(slices)} in {masks[0].parent}")
-    if all(path.stem in by_name for path in slices):
-        masks = tuple(by_name[path.stem] for path in slices)
-
     data = [pydicom.dcmread(path) for path in slices]
     across, down = np.reshape(np.asarray(data[0].ImageOrientationPatient, float), (2, 3))
     normal = np.cross(across, down)

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 import os
 import random
 import re
-import select
 import shlex
 import shutil
 import signal
@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections import namedtuple
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -100,8 +101,8 @@ def test_killed_anywhere_it_leaves_whole_files_and_goes_on_to_the_same_bytes(sou
         assert trees.digest(output) == expected, f"other bytes after a kill at {at}"
 
 
-def convert_until(source: Path, output: Path, cases: int, alive: object) -> None:
-    """Convert with two workers and be killed once ``cases`` are recorded; ``alive`` is open in all processes."""
+def convert_until(source: Path, output: Path, cases: int, alive: Any) -> None:
+    """Convert with two workers and be killed once ``cases`` are recorded; ``alive`` is open in all of them."""
     add = Journal.add
 
     def add_and_die(journal: Journal, *record: object) -> None:
@@ -109,6 +110,8 @@ def convert_until(source: Path, output: Path, cases: int, alive: object) -> None
         if len(journal.items) == cases:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    multiprocessing.set_start_method("fork", force=True)  # workers inherit ``alive``
+    os.setsid()
     with mock.patch.object(Journal, "add", add_and_die):
         trees.run("decathlon", source, output, "--workers", 2)
 
@@ -116,11 +119,14 @@ def convert_until(source: Path, output: Path, cases: int, alive: object) -> None
 def test_killed_with_workers_they_die_too_and_nothing_is_done_twice(source, output, tmp_path):
     trees.convert("decathlon", source, tmp_path / "whole")
     reader, writer = processes.Pipe(duplex=False)
-    assert in_process(convert_until, source, output, 2, writer) == -signal.SIGKILL
+    process = processes.Process(target=convert_until, args=(source, output, 2, writer))
+    process.start()
     writer.close()
-    assert select.select([reader], [], [], 60)[0], "a worker outlived its parent"
-    with pytest.raises(EOFError):  # nobody holds the other end any more
-        reader.recv()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    if not (ended := reader.poll(60)):  # the end of the file, once nobody holds the other end
+        os.killpg(process.pid, signal.SIGKILL)
+    assert ended, "a worker outlived its parent"
     done = [json.loads(line)["item"]["image"] for line in (output / Journal.name).read_text().splitlines()[1:]]
     before = {name: (output / name).stat().st_mtime_ns for name in done}
     trees.convert("decathlon", source, output)
