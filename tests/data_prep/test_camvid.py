@@ -53,6 +53,23 @@ def test_annotations(source, tmp_path):
     assert (drawn["stroke"] == drawn["short"])[drawn["short"] != UNLABELED].all()
 
 
+def test_strokes_follow_from_seed_and_name(source, tmp_path):
+    """Whatever the number of processes."""
+    for path in source.rglob("*.*"):  # room for a hand to tremble
+        save(path, np.kron(pixels(path), np.ones((8, 8, 1)[: pixels(path).ndim])))
+    runs = {
+        name: convert("camvid", source, tmp_path / name, "--partial", "--seed", seed, "--workers", workers)
+        for name, seed, workers in (("first", 0, 1), ("again", 0, 2), ("other", 1, 1))
+    }
+    one, two = (
+        {name: run.pixels("training", frame, "scribble").tobytes() for name, run in runs.items()}
+        for frame in FRAMES["train"]
+    )
+    for strokes in (one, two):
+        assert strokes["first"] == strokes["again"] != strokes["other"]
+    assert one["first"] != two["first"]  # though the masks are the same
+
+
 def test_numbers_are_verified(source, tmp_path, capsys):
     message = refusal(capsys, "camvid", source, tmp_path / "study")
     assert "expected 367 training cases, 101 validation cases, 233 test cases, got 2" in message

@@ -107,9 +107,13 @@ def test_colours(source, tmp_path):
 def test_scribbles(source, table, tmp_path):
     """An image with strokes needs no mask, and goes to training."""
     strokes = np.where(np.arange(8) < 3, MASK, 2)
-    save(source / "strokes/a1.png", strokes)
-    (source / "labels/a1.png").unlink()
-    made = convert("folder", source, tmp_path / "study", "--labels", table, "--scribbles", "strokes")
+    for name in NAMES[:3]:
+        save(source / f"strokes/{name}.png", strokes)
+        (source / f"labels/{name}.png").unlink()
+    for seed in range(3):
+        options = ("--labels", table, "--scribbles", "strokes", "--seed", seed)
+        made = convert("folder", source, tmp_path / str(seed), *options)
+        assert made.names("training")[:3] == list(NAMES[:3]) and len(made.names("validation")) == 1
     assert "label" not in made["training"]["a1"]
     assert np.array_equal(made.pixels("training", "a1", "scribble"), np.where(strokes == 2, UNLABELED, strokes))
 
