@@ -296,13 +296,14 @@ def test_warnings_leave_the_exit_code_alone(study, spoil):
 
 
 def test_each_file_is_read_once_whoever_names_it(study, monkeypatch):
-    for item in study.content["training"]:
-        item["mask"] = item["label"]
+    first, second = study.content["training"]
+    first["mask"] = first["label"]
+    second["label"] = second["scribble"]
     names = []
     read = NibabelReader.read
     monkeypatch.setattr(NibabelReader, "read", lambda self, data: names.extend(data) or read(self, data))
     assert study.check("--html", str(study.folder / "page.html"))[0] == 0
-    assert len(names) == len(set(names)) == 8
+    assert len(names) == len(set(names)) == 7
 
 
 def peak(study, copies):
@@ -321,10 +322,26 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path):
     assert peak(study, 24) < peak(study, 3) + 2**20
 
 
-def test_workers_change_nothing(study):
+def test_workers_change_nothing_and_errors_come_in_the_order_of_the_list(study):
     no_seeds(study)
     nan(study)
-    assert study.check() == study.check("--workers", "2")
+    study.write("image0.nii.gz", np.full((6, 5, 4), np.inf))
+    code, report = study.check("--workers", "2")
+    assert (code, report) == study.check()
+    assert [text.endswith(name) for text, name in zip(report["errors"], ("image0.nii.gz", "image1.nii.gz"))] == [
+        True
+    ] * 2
+
+
+def test_a_picture_says_nothing_about_space(study):
+    rasterio = pytest.importorskip("rasterio")
+    study.flat()
+    transform = rasterio.transform.Affine(30, 0, 500, 0, -30, 900)
+    with rasterio.open(study.folder / "a.tif", "w", "GTiff", 6, 6, 1, dtype="uint8", transform=transform) as raster:
+        raster.write(np.arange(36, dtype=np.uint8).reshape(1, 6, 6))
+    study.content["training"][0]["image"] = "a.tif"
+    code, report = study.check()
+    assert code == 0 and report["sections"]["training"]["spacing"] == [[1, 1], [30, 30]]
 
 
 def test_the_page_needs_nothing_else(study):
