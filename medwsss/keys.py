@@ -11,3 +11,4 @@ GUIDE = "guide"  #: what contrast weights look at: the image before intensity au
 SCRIBBLE = "scribble"
 LABEL = "label"  #: dense mask
 PSEUDO_LABEL = "pseudo_label"
+HELD_OUT = "held_out"  #: seeds set aside from the scribble, to score by

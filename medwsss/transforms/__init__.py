@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from medwsss.transforms.held_out import HoldOutSeedsd, HoldOutSeedsD, HoldOutSeedsDict
 from medwsss.transforms.pseudo_labels.array import SoftPseudoLabel
 from medwsss.transforms.pseudo_labels.dictionary import SoftPseudoLabeld, SoftPseudoLabelD, SoftPseudoLabelDict
 from medwsss.transforms.sampling import SeedWeights
@@ -21,6 +22,9 @@ from medwsss.transforms.weak_labels.dictionary import MapWeakLabelsd, MapWeakLab
 from medwsss.transforms.weak_labels.schema import SCHEMAS, LabelSchema
 
 __all__ = [
+    "HoldOutSeedsD",
+    "HoldOutSeedsDict",
+    "HoldOutSeedsd",
     "LabelSchema",
     "MapWeakLabels",
     "MapWeakLabelsD",
