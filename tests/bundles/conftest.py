@@ -7,6 +7,8 @@ import pytest
 
 from data_prep.phantom import make_phantom_study
 from tests.bundles.bundle import train
+from tests.bundles.photographs import train as train_on_photographs
+from tests.bundles.photographs import write_study
 
 
 @pytest.fixture(scope="session")
@@ -29,4 +31,18 @@ def trained_slices(study, tmp_path_factory) -> Path:
     """Output folder of a finished training with ``spatial_dims=2``."""
     output = tmp_path_factory.mktemp("trained_slices")
     train(study, output, spatial_dims=2, patch_size=[16, 16])
+    return output
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory) -> Path:
+    """Four training and two validation images of 52 x 40 pixels."""
+    return write_study(tmp_path_factory.mktemp("bundle") / "photographs")
+
+
+@pytest.fixture(scope="session")
+def trained_on_photographs(photographs, tmp_path_factory) -> Path:
+    """Output folder of a finished training of the small network."""
+    output = tmp_path_factory.mktemp("trained_on_photographs")
+    train_on_photographs(photographs, output)
     return output
