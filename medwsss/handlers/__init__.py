@@ -6,6 +6,7 @@ from __future__ import annotations
 from medwsss.handlers.atomic import save_atomically
 from medwsss.handlers.best_model import BestModel
 from medwsss.handlers.checkpoint import FullCheckpoint
+from medwsss.handlers.diagnostics import PseudoLabelDiagnostics
 from medwsss.handlers.nan_guard import NonFiniteGuard
 from medwsss.handlers.pictures import PictureHandler
 from medwsss.handlers.pseudo_label import PseudoLabelHandler
@@ -18,6 +19,7 @@ __all__ = [
     "FullCheckpoint",
     "NonFiniteGuard",
     "PictureHandler",
+    "PseudoLabelDiagnostics",
     "PseudoLabelHandler",
     "ReportHandler",
     "save_atomically",

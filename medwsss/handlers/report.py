@@ -16,6 +16,7 @@ from monai.engines import Workflow
 from torch import Tensor
 
 from medwsss.handlers.atomic import write_atomically
+from medwsss.handlers.diagnostics import PseudoLabelDiagnostics
 
 __all__ = ["ReportHandler"]
 
@@ -41,7 +42,9 @@ class ReportHandler:
     :class:`~medwsss.handlers.BestModel`, in the checkpoint the best figures outlive a resume, and a finished run that
     is started again prints them again.
 
-    Attach it to the trainer, or to an evaluator alone.
+    Attach it to the trainer, or to an evaluator alone. The file also has the figures of each case (cases × classes, in
+    the validator's order) and, given ``diagnostics``, how self-labeling went in the last epoch, with advice if it could
+    go better.
 
     Args:
         output_dir: the run's folder.
@@ -50,6 +53,7 @@ class ReportHandler:
             By default classes have numbers.
         metrics: column title to name of the metric.
         files: title to glob pattern inside ``output_dir``; what exists is listed.
+        diagnostics: of the trainer.
     """
 
     def __init__(
@@ -59,12 +63,14 @@ class ReportHandler:
         class_names: Sequence[str] | None = None,
         metrics: Mapping[str, str] = METRICS,
         files: Mapping[str, str] = FILES,
+        diagnostics: PseudoLabelDiagnostics | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.validator = validator
         self.class_names = class_names
         self.metrics = metrics
         self.files = files
+        self.diagnostics = diagnostics or PseudoLabelDiagnostics()
         self.best: dict[str, Any] = {}
         self.logger = logging.getLogger(__name__)
 
@@ -86,8 +92,10 @@ class ReportHandler:
         """Remember this validation if it is the best so far."""
         state = validator.state
         if state.best_metric_epoch == state.epoch:
-            rows = {title: self._rows(state.metric_details[name]) for title, name in self.metrics.items()}
-            self.best = {"epoch": state.epoch, "figures": rows}
+            details = {title: state.metric_details[name] for title, name in self.metrics.items()}
+            rows = {title: self._rows(values) for title, values in details.items()}
+            cases = {title: values.tolist() for title, values in details.items()}
+            self.best = {"epoch": state.epoch, "figures": rows, "cases": cases}
 
     def _rows(self, details: Tensor) -> dict[str, float]:
         """Cases x classes to class name → figure."""
@@ -104,7 +112,14 @@ class ReportHandler:
         files = {
             title: [str(p) for p in sorted(self.output_dir.glob(pattern))] for title, pattern in self.files.items()
         }
-        report = {"best_epoch": self.best.get("epoch"), "validation": self.best.get("figures", {}), "files": files}
+        report = {
+            "best_epoch": self.best.get("epoch"),
+            "validation": self.best.get("figures", {}),
+            "cases": self.best.get("cases", {}),
+            "last_epoch": self.diagnostics.figures,
+            "advice": self.diagnostics.advice,
+            "files": files,
+        }
         path = self.output_dir / "report.json"
         write_atomically(memoryview((json.dumps(_without_nan(report), indent=2) + "\n").encode()), path)
         print("\n" + self._text(files), flush=True)
@@ -120,6 +135,10 @@ class ReportHandler:
             lines += [
                 f"{row:{width}}" + "".join(f"{_number(column[row]):>12}" for column in figures.values()) for row in rows
             ]
+        if figures := self.diagnostics.figures:
+            lines.append("last epoch: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+        if advice := self.diagnostics.advice:
+            lines.append(f"advice: {advice}")
         return "\n".join(lines + [f"{title}: {', '.join(paths)}" for title, paths in files.items() if paths])
 
 
@@ -131,4 +150,6 @@ def _without_nan(value: Any) -> Any:
     """JSON knows no NaN: null instead."""
     if isinstance(value, Mapping):
         return {k: _without_nan(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(v) for v in value]
     return None if isinstance(value, float) and isnan(value) else value

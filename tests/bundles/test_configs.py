@@ -94,9 +94,11 @@ def test_numbered_references_name_the_handlers_meant():
     targets = {f"@train#handlers#{i}": h["_target_"] for i, h in enumerate(handlers)}
     targets |= {f"@validate#handlers#{i}": h["_target_"] for i, h in enumerate(validate)}
     meant = {"pseudo_labels": "PseudoLabelHandler", "report": "ReportHandler", "best_model": "BestModel"}
-    meant |= {"guard": "NonFiniteGuard"}
+    meant |= {"guard": "NonFiniteGuard", "diagnostics": "PseudoLabelDiagnostics"}
     for name, handler in meant.items():
         assert targets[saved[name]] == f"medwsss.handlers.{handler}"
+    report = next(h for h in handlers if h["_target_"].endswith("ReportHandler"))
+    assert report["diagnostics"] == saved["diagnostics"]
 
 
 def test_metadata():

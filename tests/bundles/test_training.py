@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from medwsss.keys import UNLABELED, VOID
+from medwsss.terms.simplex import seed_mask
 from tests.bundles.bundle import TINY, execute, read, train, workflow
 
 
@@ -51,6 +52,20 @@ def test_pseudo_labels_begin_after_warm_up(study, tmp_path):
     metrics = of(flow, "train#trainer").state.metrics
     assert metrics["solver_energy_after"] < metrics["solver_energy_before"]
     assert metrics["solver_steps"] >= 1
+
+
+def test_held_out_seeds(study, tmp_path):
+    """They ride along with the scribble, never train, and score network and pseudo-labels."""
+    flow = train(study, tmp_path, held_out_share=0.4)
+    held_out = {"held_out_network", "held_out_pseudo_label"}
+    figures = json.loads((tmp_path / "report.json").read_text())["last_epoch"]
+    assert held_out | {"decided_by_seeds"} <= figures.keys() and all(0 <= figures[name] <= 1 for name in held_out)
+    assert held_out <= of(flow, "train#trainer").state.metrics.keys()
+    for batch in of(flow, "train#dataloader"):
+        assert batch["held_out"].shape == batch["scribble"].shape
+        aside, outside = seed_mask(batch["held_out"]), batch["held_out"] == VOID
+        assert aside.any() and (batch["scribble"][aside] == UNLABELED).all()
+        assert torch.equal(outside, batch["scribble"] == VOID)  # augmented alike
 
 
 def test_slices(trained_slices):

@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from medwsss.handlers.best_model import BestModel
+from medwsss.handlers.diagnostics import PseudoLabelDiagnostics
 from medwsss.handlers.report import ReportHandler
 
 NAMES = ["background", "organ", "vessel"]
@@ -84,6 +85,22 @@ def test_a_class_in_no_case_is_null_and_out_of_the_mean(tmp_path, capsys, monkey
     figures = json.loads((tmp_path / "report.json").read_text())["validation"]["Dice"]
     assert figures == {"class 1": pytest.approx((1 / 2 + 1) / 2), "class 2": None, "mean": pytest.approx(3 / 4)}
     assert ["class", "2", "–"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_figures_of_each_case(tmp_path):
+    engines(tmp_path)[0].run()
+    cases = json.loads((tmp_path / "report.json").read_text())["cases"]["Dice"]
+    assert cases == [[pytest.approx(2 / 3), 0.0], [1.0, None]]
+
+
+def test_diagnostics_and_advice(tmp_path, capsys):
+    diagnostics = PseudoLabelDiagnostics()
+    diagnostics.load_state_dict({"figures": {"pseudo_label_change": 0.25}, "missing": [2], "most_changed": 0.25})
+    engines(tmp_path, diagnostics=diagnostics)[0].run()
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["last_epoch"] == {"pseudo_label_change": 0.25} and "classes [2]" in content["advice"]
+    lines = capsys.readouterr().out.splitlines()
+    assert "last epoch: pseudo_label_change 0.250" in lines and f"advice: {content['advice']}" in lines
 
 
 def test_files_that_exist_are_listed(tmp_path, capsys):

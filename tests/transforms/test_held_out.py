@@ -52,6 +52,13 @@ def test_part_of_a_stroke_where_none_fits():
     assert columns[0, 1] >= 1 and columns[-1, 1] <= 8
 
 
+def test_a_diagonal_line_is_one_stroke():
+    scribble = torch.full((1, 20, 20), UNLABELED)
+    scribble[0, range(20), range(20)] = 0
+    columns = (split(scribble, 0.5)[1][0] == 0).nonzero()[:, 0]
+    assert columns.tolist() == list(range(columns[0], columns[0] + 10)) and 3 <= columns[0] <= 7
+
+
 def random_scribble(shape):
     generator = torch.Generator().manual_seed(5)
     draw = torch.rand((1, *shape), generator=generator)
