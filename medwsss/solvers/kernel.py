@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from medwsss.solvers.arithmetic import exp, f32, inlined, log, safe_log
-from medwsss.solvers.mirror_step import FLOOR, LEAST
+from medwsss.solvers.mirror_step import FLOOR, LARGEST, LEAST, SMALL
 from medwsss.terms.simplex import EPSILON
 
 __all__ = ["BLOCK", "CCE", "CE", "COSINE", "DOT", "QUADRATIC", "RCE", "SQUARED", "sweep"]
@@ -24,6 +24,7 @@ CE, RCE, CCE, QUADRATIC = range(4)
 # As in the reference:
 EPS, SQUARED_EPS, TINY = f32(EPSILON), f32(16 * np.finfo(f32).eps), np.finfo(f32).tiny
 LEAST_LABEL, LEAST_CHANGE, LEAST_LOGIT = f32(FLOOR), f32(LEAST), f32(-80)  # e^-80 is still a normal number
+SMALL_LABEL, LARGEST_CHANGE = f32(SMALL), f32(LARGEST)
 # Fast-math may reorder sums and assumes that nothing is NaN or inf: input is checked, and nothing here makes any.
 compiled = njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
 
@@ -120,10 +121,10 @@ def predict(logits, low, high, kind, top, total, unary):
 
 
 @compiled
-def differentiate(y, unary, shifts, low, high, eta, kind, dots, radial, match, own, curvature, pulls, mean):
-    """The gradient of a block into ``pulls`` and ``y·g`` into ``mean``; adds the unary term's energy and curvature."""
+def differentiate(y, unary, shifts, low, high, eta, kind, dots, radial, match, own, curvature, pulls, mean, total):
+    """A block's gradient into ``pulls``, its mean over classes into ``mean``; adds the unary energy and curvature."""
     classes, size = y.shape
-    match[:], own[:], mean[:] = 0, 0, 0
+    match[:], own[:], mean[:], total[:] = 0, 0, 0, 0
     if kind == CCE:
         for k in range(classes):
             p, u = y[k, low:high], unary[k]
@@ -158,14 +159,17 @@ def differentiate(y, unary, shifts, low, high, eta, kind, dots, radial, match, o
                 part[i] += slope[i] * q[i]
         for i in range(high - low):
             g[i] += radial[i] * p[i]
-            mean[i] += p[i] * g[i]
+            share = p[i] / max(p[i], SMALL_LABEL)
+            mean[i] += share * g[i]
+            total[i] += share
     for i in range(high - low):
+        mean[i] /= total[i]
         curvature[i] += eta * (f32(1) if kind == CE else f32(2) if kind == QUADRATIC else match[i])
 
 
 @compiled
 def move(y, previous, free, low, high, stride, momentum, pulls, mean, curvature, top, total, out):
-    """The next ``y`` of a block into ``out``: ``y ⊙ exp(momentum ln(y / y') − stride (g − y·g) / c)``, normalised."""
+    """The next ``y`` of a block into ``out``; see :class:`~medwsss.solvers.mirror_step.PlainStep`."""
     length = high - low
     top[:], total[:] = -1e30, 0
     for i in range(length):
@@ -174,7 +178,8 @@ def move(y, previous, free, low, high, stride, momentum, pulls, mean, curvature,
         p, past, z = y[k, low:high], previous[k, low:high], pulls[k]
         for i in range(length):
             kept = log(max(p[i], LEAST_LABEL) / max(past[i], LEAST_LABEL))
-            z[i] = curvature[i] * (mean[i] - z[i]) + momentum * kept
+            change = curvature[i] * (mean[i] - z[i]) / max(p[i], SMALL_LABEL)
+            z[i] = min(max(change, -LARGEST_CHANGE), LARGEST_CHANGE) + momentum * kept
             top[i] = max(top[i], z[i])
     for k in range(len(y)):
         p, z = y[k, low:high], pulls[k]
@@ -215,7 +220,9 @@ def sweep(first, last, y, previous, logits, free, weights, shifts, eta, terms, m
             low, high = block * BLOCK, min(size, (block + 1) * BLOCK)
             couple(now, w, shifts, low, high, similarity, logarithmic, norm, dots, norms, cost, curvature, radial)
             predict(logits[sample], low, high, kind, top, norm, unary)
-            differentiate(now, unary, shifts, low, high, eta, kind, dots, radial, match, own, curvature, pulls, mean)
+            differentiate(
+                now, unary, shifts, low, high, eta, kind, dots, radial, match, own, curvature, pulls, mean, top
+            )
             total = 0.0
             for i in range(high - low):
                 total += cost[i] + (eta * own[i] if may[low + i] else f32(0))

@@ -10,12 +10,16 @@ from torch import Tensor
 
 from medwsss.terms.energy import BoundEnergy
 
-__all__ = ["FLOOR", "MirrorStep", "PlainStep", "mirror_step", "per_sample"]
+__all__ = ["FLOOR", "LARGEST", "LEAST", "MirrorStep", "PlainStep", "SMALL", "mirror_step", "per_sample"]
 
 #: The least a class keeps at a free voxel, so that it can come back, and products of two stay normal float32 numbers.
 FLOOR = 1e-18
 #: The least change of ``ln y`` against the class that gains most, in one step.
 LEAST = -40.0
+#: The label below which a class is moved in ``ln y`` as if it had this much.
+SMALL = 0.1
+#: The largest change of ``ln y`` that the gradient makes in one step.
+LARGEST = 1.0
 
 
 class MirrorStep(Protocol):
@@ -43,7 +47,10 @@ class PlainStep:
         energy, gradient, curvature = self.problem.model(y)
         # Where nothing pulls (λ = η = 0) the curvature is 0, and the gradient too.
         scale = per_sample(stride, y) / curvature.clamp_min(torch.finfo(y.dtype).tiny)
-        change = scale * ((y * gradient).sum(1, keepdim=True) - gradient)
+        inverse = 1 / y.clamp_min(SMALL)
+        share = y * inverse
+        mean = (share * gradient).sum(1, keepdim=True) / share.sum(1, keepdim=True)
+        change = (scale * inverse * (mean - gradient)).clamp_(-LARGEST, LARGEST)
         y = y.clamp_min(FLOOR)
         change += momentum * (y / previous.clamp_min(FLOOR)).log()
         change -= change.amax(1, keepdim=True)
