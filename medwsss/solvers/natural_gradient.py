@@ -41,10 +41,10 @@ class NaturalGradient(Solver):
 
         ``y_ik ← softmax( ln y_ik + momentum · (ln y_ik − ln y'_ik) − stride · (g_ik − ḡ_i) / (c_i max(y_ik, δ)) )``
 
-    where ``y'`` is the ``y`` of the step before, ``δ = 0.1``, and ``ḡ_i`` is the mean of ``g_ik`` over classes, weighted
-    by ``y_ik / max(y_ik, δ)``, so that the changes of ``y_i`` cancel. In the log-domain the natural gradient is ``g``
-    itself: there is no softmax Jacobian, which is what makes plain descent on logits crawl where labels are nearly
-    decided. A change ``d`` of ``ln y_ik`` changes ``y_ik`` by about ``d y_ik`` and ``g_ik`` by ``c_i d y_ik``; hence the
+    where ``y'`` is the ``y`` of the step before, ``δ = 0.1``, and ``ḡ_i`` is the mean of ``g_ik`` over classes,
+    weighted by ``y_ik / max(y_ik, δ)``, so that the changes of ``y_i`` cancel. In the log-domain the natural gradient
+    is ``g`` itself: there is no softmax Jacobian, which is what makes plain descent on logits crawl where labels are
+    nearly decided. A change ``d`` of ``ln y_ik`` changes ``y_ik`` by about ``d y_ik`` and ``g_ik`` by ``c_i d y_ik``; hence the
     division, without which classes that have little of a voxel would take many steps. The gradient moves no ``ln y`` by
     more than 1 in a step.
 
@@ -157,6 +157,6 @@ class NaturalGradient(Solver):
 
 def _keep(where: Tensor, new: Tensor, old: Tensor) -> Tensor:
     """``new`` with the samples ``where`` taken from ``old``, in place."""
-    if where.any():
-        new[where] = old[where]
+    for sample in where.nonzero().flatten().tolist():  # one by one: an index with a mask would copy them all
+        new[sample] = old[sample]
     return new
