@@ -44,9 +44,9 @@ class NaturalGradient(Solver):
     where ``y'`` is the ``y`` of the step before, ``δ = 0.1``, and ``ḡ_i`` is the mean of ``g_ik`` over classes,
     weighted by ``y_ik / max(y_ik, δ)``, so that the changes of ``y_i`` cancel. In the log-domain the natural gradient
     is ``g`` itself: there is no softmax Jacobian, which is what makes plain descent on logits crawl where labels are
-    nearly decided. A change ``d`` of ``ln y_ik`` changes ``y_ik`` by about ``d y_ik`` and ``g_ik`` by ``c_i d y_ik``; hence the
-    division, without which classes that have little of a voxel would take many steps. The gradient moves no ``ln y`` by
-    more than 1 in a step.
+    nearly decided. A change ``d`` of ``ln y_ik`` changes ``y_ik`` by about ``d y_ik`` and ``g_ik`` by ``c_i d y_ik``;
+    hence the division, without which classes that have little of a voxel would take many steps. The gradient moves no
+    ``ln y`` by more than 1 in a step.
 
     Samples of a batch are solved independently. One whose energy would rise goes back to its last ``y``, forgets its
     momentum and halves its stride; one whose energy falls by less than ``tolerance`` of itself in each of two steps in
