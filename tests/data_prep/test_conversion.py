@@ -22,6 +22,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
+from data_prep.__main__ import COMMANDS
 from data_prep.journal import Journal
 from data_prep.summary import training_command
 from medwsss.keys import UNLABELED
@@ -29,6 +30,10 @@ from tests.bundles.bundle import BUNDLE
 from tests.data_prep import trees
 from tests.handlers.toy_training import in_process, observed_writes, processes
 
+# the server that processes are forked from imports every command once
+processes.set_forkserver_preload(
+    ["tests.handlers.toy_training", "torch._dynamo", *(f"data_prep.{name}" for name in COMMANDS)]
+)
 Usage = namedtuple("Usage", "total used free")
 
 
