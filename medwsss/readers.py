@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,10 @@ from monai.utils import ensure_tuple, optional_import
 from PIL import Image, ImageOps
 
 rasterio, has_rasterio = optional_import("rasterio")
+
+# Whenever a loader is made and pydicom is there, MONAI says that a GPU decoder isn't, which nothing here would use.
+logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
 
 _ORIENTATION = 0x0112  # EXIF
 _PRINTED = ("CMYK", "YCbCr", "LAB", "HSV")  # modes that are colour pictures in another coordinate system
