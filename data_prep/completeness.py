@@ -25,7 +25,7 @@ def existing(cases: Sequence[Case], expected: Mapping[str | None, int], partial:
         partial: whether to go on with less than that.
 
     Raises:
-        ValueError: without ``partial``, naming missing files and wrong numbers.
+        ValueError: naming missing files and wrong numbers; with ``partial`` only where nothing is left to train on.
     """
     missing = [str(path) for case in cases for path in case.paths if not path.exists()]
     whole = [case for case in cases if all(path.exists() for path in case.paths)]
@@ -38,5 +38,7 @@ def existing(cases: Sequence[Case], expected: Mapping[str | None, int], partial:
             text += f"; {len(missing)} files are missing: {names}"
         if not partial:
             raise ValueError(f"{text} (--partial converts what is there)")
+        if not whole or found.get("training") == 0:
+            raise ValueError(f"{text}: nothing to train on")
         print(f"partial: {text}")
     return whole

@@ -16,6 +16,7 @@ from monai.utils import ImageMetaKey, TransformBackends, convert_to_dst_type, co
 from medwsss.keys import UNLABELED, VOID
 from medwsss.transforms.weak_labels.schema import LabelSchema, Value
 
+UNKNOWN = -1  # no label
 _SHOWN = 5  # how many undeclared values an error lists
 
 
@@ -79,26 +80,34 @@ class MapWeakLabels(Transform):
         """
         # float32 holds every value that can be declared; in uint8, 254 == -2 would be true
         source = convert_to_tensor(img, dtype=torch.float32)
-        shape = source.shape
-        if self.channels is not None:
-            if shape[0] != self.channels:
-                raise ValueError(f"expected {self.channels} channels, got shape {tuple(shape)} in {_origin(img)}")
-            shape = torch.Size((1, *shape[1:]))
-
-        labels = torch.zeros(shape, dtype=torch.uint8, device=source.device)
-        unknown = torch.ones(shape, dtype=torch.bool, device=source.device)
+        if self.channels is not None and source.shape[0] != self.channels:
+            raise ValueError(f"expected {self.channels} channels, got shape {tuple(source.shape)} in {_origin(img)}")
+        labels = self._by_number(source) if self.channels is None else self._by_color(source)
         nodata = getattr(img, "meta", {}).get("nodata")
-        void = {} if nodata is None or self.channels is not None else {float(nodata): VOID}
-        for value, target in (void | self.table).items():
-            found = _equals(source, value)
-            labels[found] = target
-            unknown[found] = False
+        if nodata is not None and self.channels is None and nodata not in self.table:
+            labels[source.isnan() if nodata != nodata else source == nodata] = VOID
+        unknown = labels == UNKNOWN
         if unknown.any():
             raise ValueError(f"expected {self._expected()}, got {self._listed(source, unknown)} in {_origin(img)}")
         out: torch.Tensor = convert_to_dst_type(
             labels, convert_to_tensor(img, track_meta=get_track_meta()), dtype=torch.uint8
         )[0]
         return out
+
+    def _by_number(self, source: torch.Tensor) -> torch.Tensor:
+        table: dict[Any, int] = self.table
+        low, high = min(table), max(table)
+        target = torch.full((high - low + 1,), UNKNOWN, dtype=torch.int16)
+        for value, k in table.items():
+            target[value - low] = k
+        index = source.nan_to_num().clamp(low, high).long()
+        return torch.where(index == source, target.to(source.device)[index - low], UNKNOWN)
+
+    def _by_color(self, source: torch.Tensor) -> torch.Tensor:
+        labels = torch.full((1, *source.shape[1:]), UNKNOWN, dtype=torch.int16, device=source.device)
+        for color, k in self.table.items():
+            labels[(source == source.new_tensor(color).view(-1, *[1] * (source.ndim - 1))).all(0, keepdim=True)] = k
+        return labels
 
     def _expected(self) -> str:
         kinds = {UNLABELED: "unlabelled", VOID: "void"}
@@ -114,9 +123,3 @@ class MapWeakLabels(Transform):
 
 def _origin(img: NdarrayOrTensor) -> str:
     return str(getattr(img, "meta", {}).get(ImageMetaKey.FILENAME_OR_OBJ, "an array without a file name"))
-
-
-def _equals(source: torch.Tensor, value: float | tuple[int, ...]) -> torch.Tensor:
-    if not isinstance(value, tuple):
-        return source == value if value == value else source.isnan()
-    return (source == source.new_tensor(value).view(-1, *[1] * (source.ndim - 1))).all(0, keepdim=True)
