@@ -162,9 +162,11 @@ def test_training_and_inference_agree():
         (("train", "pce"), {}),
         (("train", "gd"), {}),
         (("train", "full"), {}),
+        (("train", "paper"), {}),
         (("train", "acdc"), {"num_classes": 5, "ignore_values": [255], "patch_size": [16, 16]}),
+        (("train", "hippocampus"), {"num_classes": 5}),
     ],
-    ids=["train", "train in 2-D", "pce", "gd", "full", "acdc"],
+    ids=["train", "train in 2-D", "pce", "gd", "full", "paper", "acdc", "hippocampus"],
 )
 def test_properties_of_training(names, changes, study, tmp_path):
     flow = workflow(*names, **{**TINY, "dataset_dir": str(study), "output_dir": str(tmp_path), **changes})
@@ -181,6 +183,22 @@ def test_properties_of_evaluation_and_inference(study, trained):
     flow = workflow("inference", kind="infer", **inference_of(study, trained))
     flow.initialize()
     assert flow.check_properties() == []
+
+
+def test_the_papers_setting(study, tmp_path):
+    """§3.5 and Appendix A: η = 0.3 in both places, λ = 6, H_CCE and P_CD, solved from the network's predictions.
+
+    Whatever a study's overlay and the default say.
+    """
+    labels = {"num_classes": 5, "ignore_values": [255]}
+    flow = workflow("train", "acdc", "paper", **TINY, **labels, dataset_dir=str(study), output_dir=str(tmp_path))
+    parser = flow.parser
+    parser.parse()
+    solver, loss = parser.get_parsed_content("solver"), parser.get_parsed_content("loss")
+    energy = solver.energy
+    assert (energy.eta, energy.lam, loss.eta, solver.levels) == (0.3, 6.0, 0.3, 0)
+    assert energy.cross_entropy.name == "collision_cross_entropy"
+    assert energy.relaxation.name == "collision_divergence"
 
 
 def inference_of(study, trained):

@@ -13,6 +13,7 @@ from PIL import Image
 
 from medwsss.keys import UNLABELED, VOID
 from medwsss.networks import MobileNetV2
+from medwsss.terms.simplex import seed_mask
 from tests.bundles.bundle import execute
 from tests.bundles.photographs import TINY, read, train, workflow, write_study
 from tests.bundles.test_training import losses, of
@@ -38,6 +39,14 @@ def test_pseudo_labels_begin_after_warm_up(photographs, tmp_path):
     report = json.loads((tmp_path / "report.json").read_text())
     assert list(report["validation"]) == ["IoU"] and list(report["validation"]["IoU"]) == ["class 0", "class 1", "mean"]
     assert (tmp_path / "model.pt").exists() and list((tmp_path / "pictures").iterdir())
+
+
+def test_held_out_seeds(photographs, tmp_path):
+    flow = train(photographs, tmp_path, held_out_share=0.4)
+    assert {"held_out_network", "held_out_pseudo_label"} <= of(flow, "train#trainer").state.metrics.keys()
+    batch = next(iter(of(flow, "train#dataloader")))
+    aside = seed_mask(batch["held_out"])
+    assert aside.any() and not seed_mask(batch["scribble"])[aside].any()
 
 
 @pytest.mark.parametrize("method", ["pce", "gd", "full"])
