@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data_prep.journal import file_names
 from data_prep.splits import SECTIONS
-from medwsss.keys import LABEL, SCRIBBLE
+from medwsss.keys import LABEL, SCRIBBLE, VOID
 
 
 def summary(datalist: Path) -> str:
@@ -28,13 +28,19 @@ def summary(datalist: Path) -> str:
 
 
 def training_command(datalist: Path) -> str:
-    """The command that trains on ``datalist``, with every override that its data need."""
+    """The command that trains on ``datalist``, with every override that its data need.
+
+    For colour pictures it is the bundle of photographs with the small network, which needs neither a GPU nor weights.
+    """
     study = json.loads(datalist.read_bytes())
     options = {"dataset_dir": str(datalist.parent), "num_classes": study["num_classes"]}
     options["ignore_values"] = study["ignore_values"]
-    defaults = {"void_values": [], "spatial_dims": 3, "in_channels": 1}
+    config, defaults = "bundles/scribble/train.json", {"void_values": [], "spatial_dims": 3, "in_channels": 1}
+    if (study["spatial_dims"], study["in_channels"]) == (2, 3):
+        config = "['bundles/scribble_2d/train.json','bundles/scribble_2d/small.json']"
+        defaults = {"void_values": [VOID], "spatial_dims": 2, "in_channels": 3}
     options |= {key: study[key] for key, default in defaults.items() if study[key] != default}
     if any(SCRIBBLE not in item for item in study["training"]):
         options["annotation_key"] = LABEL
-    words = ["python", "-m", "monai.bundle", "run", "training", "--config_file", "bundles/scribble/train.json"]
+    words = ["python", "-m", "monai.bundle", "run", "training", "--config_file", shlex.quote(config)]
     return " ".join([*words, *(f"--{key} {shlex.quote(str(value))}" for key, value in options.items())])
