@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,8 @@ class ReportHandler:
             width = max(map(len, rows))
             lines = [f"Validation, best epoch {self.best['epoch']}", " " * width + "".join(f"{t:>12}" for t in figures)]
             lines += [
-                f"{row:{width}}" + "".join(f"{_number(column[row]):>12}" for column in figures.values()) for row in rows
+                f"{row:{width}}" + "".join(f"{_number(column.get(row, nan)):>12}" for column in figures.values())
+                for row in rows
             ]
         if figures := self.diagnostics.figures:
             lines.append("last epoch: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))

@@ -10,53 +10,28 @@ The figures are those of the last epoch on the validation patients (validated on
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import resource
-import subprocess
-import sys
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
+from typing import Any
+
+from tests.benchmarks.runs import command, run, spread, write_lines
 
 BUNDLE = "bundles/scribble"
-METHODS: dict[str, list[str]] = {
-    "pce": ["--config", "pce"],
-    "gd": ["--config", "gd"],
-    "self-labeling": [],
-    "full": ["--config", "full", "--annotation_key", "mask"],
+METHODS: dict[str, tuple[list[str], dict[str, str]]] = {  # overlays and overrides
+    "pce": (["pce"], {}),
+    "gd": (["gd"], {}),
+    "self-labeling": ([], {}),
+    "full": (["full"], {"annotation_key": "mask"}),
 }
 
 
-def command(method: str, seed: int, data: Path, output: Path, extra: list[str]) -> list[str]:
-    """The bundle command of one run."""
-    options = list(METHODS[method])
-    overlays = ["train", "acdc"]
-    if options[:1] == ["--config"]:
-        overlays.append(options[1])
-        options = options[2:]
-    files = str([f"{BUNDLE}/{name}.json" for name in overlays])
-    fixed = ["--dataset_dir", str(data), "--output_dir", str(output), "--seed", str(seed)]
-    run = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", files]
-    return run + fixed + options + extra
-
-
-def run(method: str, seed: int, data: Path, folder: Path, threads: int, extra: list[str]) -> dict:
-    """Train, unless that has been done, and return the figures."""
-    output = folder / f"{method}_seed{seed}"
-    result = output / "result.json"
-    if not result.exists():
-        output.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        arguments = command(method, seed, data, output, extra)
-        with (output / "log.txt").open("a") as log:
-            subprocess.run(arguments, check=True, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        report = json.loads((output / "report.json").read_text())
-        row = {"method": method, "seed": seed, "cpu_minutes": round(seconds / 60, 1), **report["validation"]}
-        result.write_text(json.dumps({**row, "command": arguments[1:]}) + "\n")
-    return dict(json.loads(result.read_text()))
+def train(method: str, seed: int, arguments: argparse.Namespace, extra: list[str]) -> dict[str, Any]:
+    """The line of one run."""
+    overlays, options = METHODS[method]
+    files = [f"{BUNDLE}/{name}.json" for name in ("train", "acdc", *overlays)]
+    output = arguments.output / f"{method}_seed{seed}"
+    words = command(files, output, {"dataset_dir": arguments.data, "seed": seed, **options})
+    return run(words + extra, output, arguments.threads, method=method, seed=seed)
 
 
 def table(rows: list[dict]) -> str:
@@ -74,11 +49,6 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def spread(values: list[float], digits: int) -> str:
-    """Mean ± deviation."""
-    return f"{mean(values):.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
-
-
 def main() -> None:
     """Run what is missing, then print the table of everything asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -90,12 +60,8 @@ def main() -> None:
     arguments, extra = parser.parse_known_args()
     if not (arguments.data / "dataset.json").exists():
         parser.error(f"expected ACDC's dataset.json in {arguments.data}")
-    rows = [
-        run(method, seed, arguments.data, arguments.output, arguments.threads, extra)
-        for seed in arguments.seeds
-        for method in arguments.methods
-    ]
-    (arguments.output / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rows = [train(method, seed, arguments, extra) for seed in arguments.seeds for method in arguments.methods]
+    write_lines(arguments.output / "results.jsonl", rows)
     text = table(rows)
     (arguments.output / "results.md").write_text(text + "\n")
     print(text)

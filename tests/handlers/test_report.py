@@ -103,6 +103,15 @@ def test_diagnostics_and_advice(tmp_path, capsys):
     assert "last epoch: pseudo_label_change 0.250" in lines and f"advice: {content['advice']}" in lines
 
 
+def test_a_figure_without_background_beside_one_with(tmp_path, capsys):
+    report = ReportHandler(tmp_path)
+    figures = {"IoU": {"sky": 0.5, "road": 0.25, "mean": 0.375}, "Dice": {"road": 0.4, "mean": 0.4}}
+    report.load_state_dict({"epoch": 1, "figures": figures})
+    report(None)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["sky", "0.500", "–"] in lines and ["road", "0.250", "0.400"] in lines
+
+
 def test_files_that_exist_are_listed(tmp_path, capsys):
     (tmp_path / "checkpoints").mkdir()
     for name in ("checkpoints/2.pt", "checkpoints/1.pt"):
