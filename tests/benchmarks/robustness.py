@@ -56,7 +56,14 @@ class Row:
 
 
 SKELETONS = "--slice-axis 1 --slice-step 4 --background centerline --jitter 0"  # with length 0.3, 0.33 % of the voxels
-VOLUMES = {"spatial_dims": 3, "patch_size": [96, 96, 8], "strides": [[2, 2, 1], [2, 2, 2], [2, 2, 2]], "batch_size": 2}
+SLICES = {"samples_per_volume": 3}  # short epochs, so that warm-up can be halved
+VOLUMES: dict[str, Any] = {
+    "samples_per_volume": 1,
+    "spatial_dims": 3,
+    "patch_size": [96, 96, 8],
+    "strides": [[2, 2, 1], [2, 2, 2], [2, 2, 2]],
+    "batch_size": 2,
+}
 CAMVID: dict[str, Any] = {"overlays": ["small"], "iterations": 600, "bundle": "bundles/scribble_2d"}
 DICE = {  # of each image, for paired differences
     "_target_": "monai.handlers.IgniteMetricHandler",
@@ -70,7 +77,7 @@ CAMVID["options"] = {
     "validate#additional_metrics": {"val_mean_dice": DICE},
 }
 ROWS = {
-    "acdc_2d": Row(f"{SHARED}/acdc", ["acdc"], 600, dense={"annotation_key": "mask"}),
+    "acdc_2d": Row(f"{SHARED}/acdc", ["acdc"], 600, options=SLICES, dense={"annotation_key": "mask"}),
     "acdc_3d": Row(f"{SHARED}/acdc", ["acdc"], 600, options=VOLUMES, dense={"annotation_key": "mask"}),
     "hippocampus": Row(
         "data/hippocampus_{}",
@@ -88,7 +95,7 @@ ROWS = {
         ["acdc"],
         600,
         f"scribbles --datalist {SHARED}/acdc/dataset.json --from mask --length-ratio {{}}",
-        options={"ignore_values": [255]},
+        options={**SLICES, "ignore_values": [255]},
     ),
 }
 TABLE, BY_LENGTH = list(ROWS)[:5], ["acdc_simulated", "hippocampus"]
@@ -175,8 +182,9 @@ def jobs(arguments: argparse.Namespace) -> Iterator[Job]:
                 yield Job(row, "default", seed, length)
                 yield from (Job(row, "default", seed, length, knob, factor) for knob in KNOBS for factor in FACTORS)
             else:
-                lengths = LENGTHS if arguments.lengths else [length]
-                yield from (Job(row, method, seed, x) for x in lengths for method in arguments.methods)
+                for method in arguments.methods:
+                    lengths = LENGTHS if arguments.lengths and method != "full" else [length]
+                    yield from (Job(row, method, seed, x) for x in lengths)
 
 
 def main() -> None:
