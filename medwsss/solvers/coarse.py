@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,9 +25,15 @@ LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 LEAST = 4  # voxels an axis has to have to be halved
 
 
-def cell(shape: Sequence[int]) -> tuple[int, ...]:
-    """Voxels of a cell along each axis of a grid."""
-    return tuple(2 if size >= LEAST else 1 for size in shape)
+def cell(problem: BoundEnergy) -> tuple[int, ...]:
+    """Voxels of a cell along each axis: 2, but 1 where the axis is short or voxels are twice as long as elsewhere.
+
+    Thick slices are thus not merged before voxels in the plane are as long, as is usual in multigrid methods.
+    """
+    shape = problem.logits.shape[2:]
+    spacing = problem.neighborhood.spacing or [1.0] * len(shape)
+    least = min((s for s, n in zip(spacing, shape) if n >= LEAST), default=0.0)
+    return tuple(2 if n >= LEAST and s < 2 * least else 1 for s, n in zip(spacing, shape))
 
 
 def can_coarsen(problem: BoundEnergy) -> bool:
@@ -42,7 +49,7 @@ def coarsened(problem: BoundEnergy) -> BoundEnergy:
     the other. The unary term is that of the mean logits, which is exact for ``−y·ln σ``. A cell with seeds is a seed of
     the class that most of them have; one without anything to label is void.
     """
-    size = cell(problem.logits.shape[2:])
+    size = cell(problem)
     mean = partial(AVERAGE[len(size)], kernel_size=size, ceil_mode=True, count_include_pad=False)
     logits = mean(problem.logits)
     sample, channel, *voxel = problem.seeds
@@ -56,9 +63,9 @@ def coarsened(problem: BoundEnergy) -> BoundEnergy:
     draws = logits.movedim(1, -1)[of_seeded].softmax(-1) / 2  # the network decides where votes are equal
     scribble[seeded] = (votes.movedim(1, -1)[of_seeded] + draws).argmax(-1)
     per_voxel = 1 / math.prod(size)  # λ is in the weights already
-    energy = SelfLabelingEnergy(
-        problem.cross_entropy.name, "quadratic", problem.neighborhood, problem.eta, lam=per_voxel
-    )
+    spacing = problem.neighborhood.spacing and [s * n for s, n in zip(problem.neighborhood.spacing, size)]
+    neighborhood = replace(problem.neighborhood, spacing=spacing)
+    energy = SelfLabelingEnergy(problem.cross_entropy.name, "quadratic", neighborhood, problem.eta, lam=per_voxel)
     return BoundEnergy(energy, logits, scribble, coarse_weights(problem, size))
 
 
@@ -80,10 +87,10 @@ def coarse_weights(problem: BoundEnergy, size: Sequence[int]) -> list[Tensor]:
     return [ends[offset] for offset in problem.offsets]
 
 
-def refined(y: Tensor, shape: Sequence[int]) -> Tensor:
-    """Labels of cells as labels of the voxels of a grid of ``shape``, interpolated linearly between centres."""
-    size = cell(shape)
+def refined(y: Tensor, problem: BoundEnergy) -> Tensor:
+    """Labels of the cells of ``problem`` as labels of its voxels, interpolated linearly between centres."""
+    size = cell(problem)
     full = F.interpolate(y, scale_factor=tuple(map(float, size)), mode=LINEAR[len(size)], align_corners=False)
-    for axis, length in enumerate(shape, start=2):
+    for axis, length in enumerate(problem.logits.shape[2:], start=2):
         full = full.narrow(axis, 0, length)
     return full

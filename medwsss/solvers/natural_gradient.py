@@ -112,7 +112,7 @@ class NaturalGradient(Solver):
             state = self.step(coarse, state)
             if state.converged.all():
                 break
-        return refined(state.accepted, problem.logits.shape[2:])
+        return refined(state.accepted, problem)
 
     def _begin(self, problem: BoundEnergy, y: Tensor) -> Iterate:
         y = problem.reset(y.mul_(1 - UNIFORM_SHARE).add_(UNIFORM_SHARE / y.shape[1])).contiguous()

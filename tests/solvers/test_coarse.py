@@ -63,16 +63,27 @@ def test_seeds_votes_void_and_odd_sizes() -> None:
 
 
 def test_an_axis_that_is_short_stays() -> None:
-    logits, guide, scribble = inputs((9, 1, 3))
-    coarse = coarsened(SelfLabelingEnergy().bind(logits, guide, scribble))
+    problem = SelfLabelingEnergy().bind(*inputs((9, 1, 3)))
+    coarse = coarsened(problem)
     assert coarse.logits.shape[2:] == (5, 1, 3)
-    assert refined(coarse.logits, (9, 1, 3)).shape == logits.shape
+    assert refined(coarse.logits, problem).shape == problem.logits.shape
+
+
+def test_thick_slices_are_merged_when_voxels_are_as_long_in_the_plane() -> None:
+    problem = SelfLabelingEnergy(neighborhood=GridNeighborhood(spacing=(1.0, 1.0, 2.5))).bind(*inputs((16, 16, 8)))
+    shapes = []
+    while can_coarsen(problem):
+        problem = coarsened(problem)
+        shapes.append(tuple(problem.logits.shape[2:]))
+    # spacings 2 2 2.5, 4 4 5, 8 8 10 (the plane is 2 wide by then)
+    assert shapes == [(8, 8, 8), (4, 4, 4), (2, 2, 2)]
 
 
 def test_interpolation_keeps_planes_and_the_simplex() -> None:
-    y = torch.stack([torch.linspace(0.1, 0.8, 8), 1 - torch.linspace(0.1, 0.8, 8)])[None]
-    fine = refined(y, (15,))
-    assert fine.shape == (1, 2, 15)
+    problem = SelfLabelingEnergy().bind(*inputs((15,)))
+    y = torch.stack([torch.linspace(0.1, 0.8, 8), 1 - torch.linspace(0.1, 0.8, 8), torch.zeros(8)])[None]
+    fine = refined(y, problem)
+    assert fine.shape == (1, 3, 15)
     torch.testing.assert_close(fine.sum(1), torch.ones(1, 15))
     # Centres of voxels lie a quarter of a cell beside those of cells.
     torch.testing.assert_close(fine[0, 0, 1:14], 0.1 + 0.05 * (torch.arange(1, 14) - 0.5))
