@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import gc
 import json
 import shlex
 import shutil
@@ -73,6 +74,8 @@ class Bench:
         figures = json.loads((folder / "report.json").read_text())["validation"]["IoU"]
         iterations = flow.parser.get_parsed_content("train#trainer").state.iteration
         row = {"command": command, "iterations": iterations, "cpu_seconds": round(seconds), "IoU": figures}
+        del flow
+        gc.collect()  # trainer and handlers hold each other, and through them the images in memory
         results.parent.mkdir(parents=True, exist_ok=True)
         with results.open("a") as file:
             file.write(json.dumps(row) + "\n")
