@@ -10,6 +10,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import connection, parent_process
 from typing import TypeVar
 
+import torch
+
 Input = TypeVar("Input")
 Result = TypeVar("Result")
 
@@ -25,13 +27,18 @@ def parallel_map(
     if workers <= 1 or len(inputs) < 2:
         yield from ((each, function(each)) for each in inputs)
         return
-    pool = ProcessPoolExecutor(min(workers, len(inputs)), initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(min(workers, len(inputs)), initializer=_start)
     try:
         futures = {pool.submit(function, each): each for each in inputs}
         for future in as_completed(futures):
             yield futures[future], future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _start() -> None:
+    torch.set_num_threads(1)  # there are as many processes as cores, and a forked one waits forever for its own threads
+    _end_with_parent()
 
 
 def _end_with_parent() -> None:
