@@ -60,7 +60,7 @@ def compare(problem: Problem, cross_entropy: str, relaxation: str) -> dict[str, 
     solution = NaturalGradient(energy)(*inputs)
     default_seconds = now() - begin
     reached = (solution.energy <= target).all(1).nonzero()
-    steps = int(reached[0]) if len(reached) else None
+    steps = max(1, int(reached[0])) if len(reached) else None  # no solve takes fewer, low as its start may be
     seconds = float("nan")
     if steps:
         times = []
