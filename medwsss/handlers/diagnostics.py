@@ -39,13 +39,19 @@ class PseudoLabelDiagnostics:
     It has to come after :class:`~medwsss.handlers.PseudoLabelHandler`. Without held-out seeds in the batch, or without
     pseudo-labels, figures that need them are not there. Batches of logits that are not finite do not count.
 
+    Args:
+        interval: look at an epoch's first batch and every ``interval``-th after it; a look costs as much as the y-step.
+
     Attributes:
         figures: of the last epoch.
         missing: classes with seeds in the last epoch, but nowhere the likeliest in its pseudo-labels.
         most_changed: the largest ``pseudo_label_change`` of all epochs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, interval: int = 1) -> None:
+        if interval < 1:
+            raise ValueError(f"expected an interval of at least 1, got {interval}")
+        self.interval = interval
         self.figures: dict[str, float] = {}
         self.missing: list[int] = []
         self.most_changed = 0.0
@@ -70,6 +76,8 @@ class PseudoLabelDiagnostics:
 
     def _look(self, engine: Engine) -> None:
         state: Any = engine.state
+        if (state.iteration - 1) % (state.epoch_length or 1) % self.interval:
+            return
         logits, targets = state.output[CommonKeys.PRED].detach(), state.output[CommonKeys.LABEL]
         num_classes = logits.shape[1]
         if not self._by_class.numel():
