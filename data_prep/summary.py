@@ -21,8 +21,9 @@ def summary(datalist: Path) -> str:
         megabytes = sum((datalist.parent / name).stat().st_size for name in files) / 1e6
         patients = len({item["patient"] for item in study[section]})
         lines.append(f"{section:<12}{len(study[section]):>8}{patients:>10}{megabytes:>10.1f}")
-    lines += ["check it:", f"  python -m data_prep check {shlex.quote(str(datalist))}"]
-    if any(SCRIBBLE not in item for item in study["training"]):
+    dense = any(SCRIBBLE not in item for item in study["training"])
+    lines += ["check it:", f"  python -m data_prep check {shlex.quote(str(datalist))}" + " --dense" * dense]
+    if dense:
         lines += ["draw strokes into dense masks:", f"  python -m data_prep scribbles --datalist {datalist} --output …"]
     return "\n".join([*lines, "train:", f"  {training_command(datalist)}"])
 
