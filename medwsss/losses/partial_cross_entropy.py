@@ -50,15 +50,23 @@ class PartialCrossEntropyLoss(nn.Module):
 
     def forward(self, input: Tensor, target: Tensor | Mapping[str, Tensor]) -> Tensor:  # noqa: A002 (MONAI's name)
         """The loss of a batch."""
+        logits, scribble = self.checked(input, target)
+        seeds = seed_mask(scribble)
+        labels = torch.where(seeds, scribble, UNLABELED)
+        nll = F.cross_entropy(logits, labels.squeeze(1), ignore_index=UNLABELED, reduction="none")  # −ln σ_i^{ȳ_i}
+        return masked_mean(nll, seeds.squeeze(1)) + self.dice_term(logits, scribble)
+
+    def checked(self, input: Tensor, target: Tensor | Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:  # noqa: A002
+        """Logits as they are computed with, and the scribble."""
         scribble = scribble_of(target)
         if scribble.shape != (input.shape[0], 1, *input.shape[2:]):
             expected = (input.shape[0], 1, *input.shape[2:])
             raise ValueError(f"expected a scribble of shape {expected}, got {tuple(scribble.shape)}")
-        logits = input.to(torch.promote_types(input.dtype, torch.float32))
-        seeds = seed_mask(scribble)
-        labels = torch.where(seeds, scribble, UNLABELED)
-        nll = F.cross_entropy(logits, labels.squeeze(1), ignore_index=UNLABELED, reduction="none")  # −ln σ_i^{ȳ_i}
-        loss = masked_mean(nll, seeds.squeeze(1))
-        if self.dice_weight:
-            loss = loss + self.dice_weight * self.dice(logits, labels)
-        return loss
+        return input.to(torch.promote_types(input.dtype, torch.float32)), scribble
+
+    def dice_term(self, logits: Tensor, scribble: Tensor) -> Tensor | float:
+        """Dice loss on annotated voxels, weighted."""
+        if not self.dice_weight:
+            return 0.0
+        dice: Tensor = self.dice(logits, torch.where(seed_mask(scribble), scribble, UNLABELED))
+        return self.dice_weight * dice

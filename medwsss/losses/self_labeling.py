@@ -4,16 +4,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from medwsss.keys import PSEUDO_LABEL
-from medwsss.losses.partial_cross_entropy import PartialCrossEntropyLoss, scribble_of
-from medwsss.losses.reduction import masked_mean
-from medwsss.terms.cross_entropies import CROSS_ENTROPIES
-from medwsss.terms.simplex import seed_mask, void_mask
+from medwsss.keys import PSEUDO_LABEL, UNLABELED
+from medwsss.losses.partial_cross_entropy import PartialCrossEntropyLoss
+from medwsss.losses.reduction import voxel_count
+from medwsss.terms.cross_entropies import CROSS_ENTROPIES, CrossEntropy
+from medwsss.terms.simplex import seed_mask
 
 __all__ = ["SelfLabelingLoss"]
+
+
+class WeightedCrossEntropies(torch.autograd.Function):
+    """``Σ_i a_i (−ln σ_i^{ȳ_i}) + b_i H(y_i, σ_i)`` for ``σ = softmax(z)``, with its derivative in closed form.
+
+    ``∂/∂z_i = a_i (σ_i − ȳ_i) + b_i ∂H/∂z_i``. Autograd would go through two softmaxes, and thrice over the memory.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, classes: Tensor, a: Tensor, y: Tensor, b: Tensor, term: CrossEntropy
+    ) -> Tensor:
+        """``z`` and ``y`` are ``B K *S``; ``classes`` (of ``ȳ``, any where ``a`` is 0), ``a`` and ``b`` ``B 1 *S``."""
+        log_sigma = logits.log_softmax(1)
+        sigma = log_sigma.exp()
+        values, gradient = term.in_logits(y, sigma)
+        ctx.save_for_backward(gradient.mul_(b).addcmul_(a, sigma).scatter_add_(1, classes, -a))
+        return (b.squeeze(1) * values).sum() - (a * log_sigma.gather(1, classes)).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
+        """``∂/∂z``."""
+        (gradient,) = ctx.saved_tensors
+        return outer * gradient, None, None, None, None, None
 
 
 class SelfLabelingLoss(nn.Module):
@@ -48,12 +76,15 @@ class SelfLabelingLoss(nn.Module):
 
     def forward(self, input: Tensor, target: Mapping[str, Tensor]) -> Tensor:  # noqa: A002 (MONAI's name)
         """The loss of a batch."""
-        loss: Tensor = self.seed_term(input, target)
         if PSEUDO_LABEL not in target:
+            loss: Tensor = self.seed_term(input, target)
             return loss
-        scribble, y = scribble_of(target), target[PSEUDO_LABEL]
-        if y.shape != input.shape:
-            raise ValueError(f"expected pseudo-labels of the logits' shape {tuple(input.shape)}, got {tuple(y.shape)}")
-        unlabeled = ~(seed_mask(scribble) | void_mask(scribble))
-        sigma = input.to(y.dtype).softmax(1)
-        return loss + self.eta * masked_mean(self.cross_entropy(y, sigma), unlabeled.squeeze(1))
+        logits, scribble = self.seed_term.checked(input, target)
+        y = target[PSEUDO_LABEL].to(logits.dtype)
+        if y.shape != logits.shape:
+            raise ValueError(f"expected pseudo-labels of the logits' shape {tuple(logits.shape)}, got {tuple(y.shape)}")
+        a, b = (mask.to(logits.dtype) for mask in (seed_mask(scribble), scribble == UNLABELED))
+        a, b = a / voxel_count(a), self.eta * b / voxel_count(b)
+        classes = torch.where(a > 0, scribble, 0)
+        loss = WeightedCrossEntropies.apply(logits, classes, a, y, b, self.cross_entropy)
+        return loss + self.seed_term.dice_term(logits, scribble)

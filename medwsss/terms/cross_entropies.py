@@ -33,12 +33,14 @@ class CrossEntropy:
         value: ``(y, sigma) → B *S``.
         gradient: ``(y, sigma) → B K *S``, the derivative in ``y``.
         curvature: ``(y, sigma) → B *S``, a bound on how fast that derivative changes along ``ln y``.
+        in_logits: ``(y, sigma) → (B *S, B K *S)``, the value and its derivative in the logits whose softmax ``σ`` is.
     """
 
     name: str
     value: Callable[[Tensor, Tensor], Tensor]
     gradient: Callable[[Tensor, Tensor], Tensor]
     curvature: Callable[[Tensor, Tensor], Tensor]
+    in_logits: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
     def __call__(self, y: Tensor, sigma: Tensor) -> Tensor:
         return self.value(y, sigma)
@@ -48,20 +50,33 @@ def _collision(y: Tensor, sigma: Tensor) -> Tensor:
     return (y * sigma).sum(1)
 
 
+def _through_softmax(sigma: Tensor, slope: Tensor) -> Tensor:
+    """``∂/∂z = σ ∘ (∂/∂σ − σ·∂/∂σ)`` for ``σ = softmax(z)``."""
+    return sigma * (slope - _collision(slope, sigma).unsqueeze(1))
+
+
+def _collision_in_logits(y: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    joint = y * sigma
+    match = joint.sum(1)
+    return -safe_log(match), torch.addcmul(sigma, joint, safe_reciprocal(match).unsqueeze(1), value=-1)
+
+
 #: Eq. (9): ``H_CE(y, σ) = −Σ_k y^k ln σ^k``
-cross_entropy = CrossEntropy(
+cross_entropy: CrossEntropy = CrossEntropy(
     "cross_entropy",
     value=lambda y, sigma: -(y * safe_log(sigma)).sum(1),
     gradient=lambda y, sigma: -safe_log(sigma),
     curvature=lambda y, sigma: torch.ones_like(y[:, 0]),
+    in_logits=lambda y, sigma: (cross_entropy(y, sigma), sigma - y),
 )
 
 #: Eq. (10): ``H_RCE(y, σ) = −Σ_k σ^k ln y^k``
-reverse_cross_entropy = CrossEntropy(
+reverse_cross_entropy: CrossEntropy = CrossEntropy(
     "reverse_cross_entropy",
     value=lambda y, sigma: -(sigma * safe_log(y)).sum(1),
     gradient=lambda y, sigma: -sigma * safe_reciprocal(y),
     curvature=lambda y, sigma: (sigma * safe_reciprocal(y)).amax(1),
+    in_logits=lambda y, sigma: (reverse_cross_entropy(y, sigma), _through_softmax(sigma, -safe_log(y))),
 )
 
 #: Eq. (11): ``H_CCE(y, σ) = −ln Σ_k σ^k y^k``
@@ -70,14 +85,16 @@ collision_cross_entropy = CrossEntropy(
     value=lambda y, sigma: -safe_log(_collision(y, sigma)),
     gradient=lambda y, sigma: -sigma * safe_reciprocal(_collision(y, sigma)).unsqueeze(1),
     curvature=lambda y, sigma: safe_reciprocal(_collision(y, sigma)),
+    in_logits=_collision_in_logits,
 )
 
 #: §3.1: ``H_Q(y, σ) = ‖y − σ‖²``
-quadratic = CrossEntropy(
+quadratic: CrossEntropy = CrossEntropy(
     "quadratic",
     value=lambda y, sigma: (y - sigma).square().sum(1),
     gradient=lambda y, sigma: 2 * (y - sigma),
     curvature=lambda y, sigma: torch.full_like(y[:, 0], 2),
+    in_logits=lambda y, sigma: (quadratic(y, sigma), _through_softmax(sigma, 2 * (sigma - y))),
 )
 
 CROSS_ENTROPIES: dict[str, CrossEntropy] = {

@@ -14,6 +14,7 @@ from monai.losses import DiceLoss
 from medwsss.keys import GUIDE, PSEUDO_LABEL, SCRIBBLE, UNLABELED, VOID
 from medwsss.losses import PartialCrossEntropyLoss, RegularizedLoss, SelfLabelingLoss
 from medwsss.terms import GridNeighborhood
+from medwsss.terms.cross_entropies import CROSS_ENTROPIES
 from medwsss.terms.relaxations import RELAXATIONS
 
 K = 3
@@ -107,6 +108,30 @@ def test_flat_is_a_volume_of_depth_one(name):
 def test_gradients(name, shape):
     logits, target = problem(shape, batch=1)
     assert torch.autograd.gradcheck(lambda x: losses()[name](x, target), logits.requires_grad_())
+
+
+@pytest.mark.parametrize("cross_entropy", CROSS_ENTROPIES)
+@pytest.mark.parametrize("dice_weight", [0.0, 0.7])
+def test_self_labeling_is_the_sum_of_its_terms(cross_entropy, dice_weight, shape):
+    """Against the two means written out, differentiated by autograd."""
+    logits, target = problem(shape)
+    free = (target[SCRIBBLE] == UNLABELED).squeeze(1)
+    losses = SelfLabelingLoss(cross_entropy, eta=0.4, dice_weight=dice_weight), PartialCrossEntropyLoss(dice_weight)
+    logits.requires_grad_()
+    pseudo = CROSS_ENTROPIES[cross_entropy](target[PSEUDO_LABEL], logits.softmax(1))[free].mean()
+    expected = losses[1](logits, target) + 0.4 * pseudo
+    value = losses[0](logits, target)
+    torch.testing.assert_close(value, expected)
+    # Scaled, as by GradScaler.
+    torch.testing.assert_close(*(torch.autograd.grad(64 * x, logits)[0] for x in (value, expected)))
+
+
+@pytest.mark.parametrize("name", ["seeds", "self-labeling"])
+def test_a_seed_pulls_however_wrong_the_network_is(name):
+    logits = torch.tensor([[[-500.0, 0.0], [500.0, 0.0]]], requires_grad=True)
+    target = {SCRIBBLE: torch.tensor([[[0, UNLABELED]]]), PSEUDO_LABEL: torch.full((1, 2, 2), 0.5)}
+    losses()[name](logits, target).backward()
+    assert logits.grad is not None and logits.grad[0, :, 0].tolist() == [-1.0, 1.0]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -70,9 +70,20 @@ def test_closed_form_gradient(name: str, shape: tuple[int, ...]) -> None:
 
 
 @every_term
+def test_closed_form_in_the_logits(name: str, shape: tuple[int, ...]) -> None:
+    term = CROSS_ENTROPIES[name]
+    y, logits = distributions(2, 3, shape), torch.randn(2, 3, *shape, dtype=torch.float64, requires_grad=True)
+    expected = term(y, logits.softmax(1))
+    value, gradient = term.in_logits(y, logits.detach().softmax(1))
+    torch.testing.assert_close(value, expected.detach())
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected.sum(), logits)[0])
+
+
+@every_term
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("scale", [1.0, 30.0, 1e4])
 def test_finite_at_extreme_logits(name: str, dtype: torch.dtype, scale: float) -> None:
     y, sigma = (torch.randn(2, 5, 50, dtype=dtype).mul(scale).softmax(1) for _ in range(2))
     assert CROSS_ENTROPIES[name](y, sigma).isfinite().all()
     assert CROSS_ENTROPIES[name].gradient(y, sigma).isfinite().all()
+    assert CROSS_ENTROPIES[name].in_logits(y, sigma)[1].isfinite().all()
