@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medwsss.keys import UNLABELED, VOID
+from medwsss.solvers.mirror_step import compiled
 from medwsss.terms.energy import BoundEnergy, SelfLabelingEnergy
 from medwsss.terms.neighborhoods import pairs
 
@@ -50,6 +51,17 @@ def coarsened(problem: BoundEnergy) -> BoundEnergy:
     the class that most of them have; one without anything to label is void.
     """
     size = cell(problem)
+    fused = compiled(problem)
+    logits, scribble = (fused.merged if fused else merged)(problem, size)
+    per_voxel = 1 / math.prod(size)  # λ is in the weights already
+    spacing = problem.neighborhood.spacing and [s * n for s, n in zip(problem.neighborhood.spacing, size)]
+    neighborhood = replace(problem.neighborhood, spacing=spacing)
+    energy = SelfLabelingEnergy(problem.cross_entropy.name, "quadratic", neighborhood, problem.eta, lam=per_voxel)
+    return BoundEnergy(energy, logits, scribble, coarse_weights(problem, size))
+
+
+def merged(problem: BoundEnergy, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Mean logits of cells and their scribble; where votes are equal the network decides."""
     mean = partial(AVERAGE[len(size)], kernel_size=size, ceil_mode=True, count_include_pad=False)
     logits = mean(problem.logits)
     sample, channel, *voxel = problem.seeds
@@ -60,13 +72,9 @@ def coarsened(problem: BoundEnergy) -> BoundEnergy:
     empty = mean(problem.free.to(logits.dtype)) == 0
     scribble = torch.where(empty, VOID, UNLABELED)
     of_seeded = seeded.squeeze(1)
-    draws = logits.movedim(1, -1)[of_seeded].softmax(-1) / 2  # the network decides where votes are equal
+    draws = logits.movedim(1, -1)[of_seeded].softmax(-1) / 2
     scribble[seeded] = (votes.movedim(1, -1)[of_seeded] + draws).argmax(-1)
-    per_voxel = 1 / math.prod(size)  # λ is in the weights already
-    spacing = problem.neighborhood.spacing and [s * n for s, n in zip(problem.neighborhood.spacing, size)]
-    neighborhood = replace(problem.neighborhood, spacing=spacing)
-    energy = SelfLabelingEnergy(problem.cross_entropy.name, "quadratic", neighborhood, problem.eta, lam=per_voxel)
-    return BoundEnergy(energy, logits, scribble, coarse_weights(problem, size))
+    return logits, scribble
 
 
 def coarse_weights(problem: BoundEnergy, size: Sequence[int]) -> list[Tensor]:
@@ -90,7 +98,13 @@ def coarse_weights(problem: BoundEnergy, size: Sequence[int]) -> list[Tensor]:
 def refined(y: Tensor, problem: BoundEnergy) -> Tensor:
     """Labels of the cells of ``problem`` as labels of its voxels, interpolated linearly between centres."""
     size = cell(problem)
+    fused = compiled(problem)
+    return (fused.interpolated if fused else interpolated)(y, size, problem.logits.shape[2:])
+
+
+def interpolated(y: Tensor, size: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """``B K *S`` of cells of ``size`` voxels as ``B K *shape``."""
     full = F.interpolate(y, scale_factor=tuple(map(float, size)), mode=LINEAR[len(size)], align_corners=False)
-    for axis, length in enumerate(problem.logits.shape[2:], start=2):
+    for axis, length in enumerate(shape, start=2):
         full = full.narrow(axis, 0, length)
     return full

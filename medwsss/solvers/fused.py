@@ -9,18 +9,19 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from medwsss.solvers import cells
 from medwsss.solvers.kernel import BLOCK, CCE, CE, COSINE, DOT, QUADRATIC, RCE, SQUARED, sweep
 from medwsss.terms import cross_entropies, relaxations
 from medwsss.terms.energy import BoundEnergy
 
-__all__ = ["FusedStep"]
+__all__ = ["FusedStep", "interpolated", "merged"]
 
 SIMILARITIES: dict[Callable[..., relaxations.Similarity], int] = {
     relaxations.dot_product: DOT,
@@ -35,6 +36,10 @@ UNARIES = {
 }
 
 
+#: Values below which a thread is not worth waking: one step takes about a nanosecond a value.
+LEAST_SHARE = 1 << 17
+
+
 @functools.cache
 def workers(threads: int) -> ThreadPoolExecutor:
     """Threads that live as long as the process: starting them takes as long as a step on a coarse grid."""
@@ -43,6 +48,62 @@ def workers(threads: int) -> ThreadPoolExecutor:
 
 if hasattr(os, "register_at_fork"):  # a forked data-loading process has none of them
     os.register_at_fork(after_in_child=workers.cache_clear)
+
+
+def in_parallel(work: Callable[[int, int], object], items: int, values: int) -> None:
+    """``work(first, last)`` for all items, on as many threads as PyTorch has where there is enough to do.
+
+    Args:
+        work: does a range of items.
+        items: how many.
+        values: how many numbers they have in all.
+    """
+    threads = torch.get_num_threads()
+    shares = max(1, min(threads, items, values // LEAST_SHARE))
+    bounds = [items * i // shares for i in range(shares + 1)]
+    others = [workers(threads).submit(work, *ends) for ends in zip(bounds[1:-1], bounds[2:])]
+    work(bounds[0], bounds[1])
+    for other in others:
+        other.result()
+
+
+def boxes(x: Tensor) -> np.ndarray:
+    """``B C *S`` with three axes of space."""
+    x = x.contiguous()
+    return x.reshape(*x.shape[:2], *boxed(x.shape[2:], 1)).numpy()
+
+
+def boxed(figures: Sequence[int], fill: int) -> tuple[int, ...]:
+    """A figure for each of three axes."""
+    return (fill,) * (3 - len(figures)) + tuple(figures)
+
+
+def merged(problem: BoundEnergy, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """:func:`medwsss.solvers.coarse.merged`."""
+    shape = [-(-n // s) for n, s in zip(problem.logits.shape[2:], size)]
+    means = problem.logits.new_empty(*problem.logits.shape[:2], *shape)
+    classes = problem.scribble.new_empty(len(means), 1, *shape)
+    arrays = [boxes(x) for x in (problem.logits, problem.scribble, means, classes)]
+
+    def work(first: int, last: int) -> None:
+        for logits, scribble, mean, of_cell in zip(*(x[first:last] for x in arrays)):
+            cells.merge(logits, scribble[0], np.array(boxed(size, 1)), mean, of_cell[0])
+
+    in_parallel(work, len(means), problem.logits.numel())
+    return means, classes
+
+
+def interpolated(y: Tensor, size: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """:func:`medwsss.solvers.coarse.interpolated`."""
+    out = y.new_empty(*y.shape[:2], *shape)
+    coarse, fine = boxes(y), boxes(out)
+
+    def work(first: int, last: int) -> None:
+        for of_cells, of_voxels in zip(coarse[first:last], fine[first:last]):
+            cells.interpolate(of_cells, np.array(boxed(size, 1)), of_voxels)
+
+    in_parallel(work, len(y), out.numel())
+    return out
 
 
 class FusedStep:
@@ -80,14 +141,9 @@ class FusedStep:
         self.buffers = [out, y, previous]
         now, past, new = (x.reshape(*self.shape[:2], -1).numpy() for x in (y, previous, out))
         energy = np.zeros((len(now), self.blocks))
-        threads = min(torch.get_num_threads(), self.blocks)
-        bounds = np.linspace(0, self.blocks, threads + 1).astype(int)
 
         def work(first: int, last: int) -> None:
             sweep(first, last, now, past, *self.arguments, np.float32(momentum), stride.numpy(), new, energy)
 
-        if threads == 1:
-            work(0, self.blocks)
-        else:
-            list(workers(threads).map(work, bounds[:-1], bounds[1:]))
+        in_parallel(work, energy.size, y.numel())
         return torch.from_numpy(energy.sum(1)).to(y.dtype), out

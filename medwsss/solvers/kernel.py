@@ -196,11 +196,10 @@ def move(y, previous, free, low, high, stride, momentum, pulls, mean, curvature,
 
 @compiled
 def sweep(first, last, y, previous, logits, free, weights, shifts, eta, terms, momentum, stride, out, energy):
-    """Blocks ``first … last`` of every sample: the blocks' ``E(y)`` into ``energy``, the step from ``y`` into ``out``.
+    """The step from ``y`` into ``out`` and ``E(y)`` into ``energy`` (``B × blocks``), for blocks ``first … last``.
 
     ``y``, ``previous``, ``logits`` and ``out`` are ``B K N``; ``free`` is ``B N``; ``weights`` is ``B n N``, ``λ w`` of
-    the pair ``(i, i + shifts[2n])`` at ``i``; ``stride`` is ``B``, 0 for a sample that is done; ``energy`` is
-    ``B × blocks``.
+    the pair ``(i, i + shifts[2n])`` at ``i``; ``stride`` is ``B``, 0 for a sample that is done.
     """
     classes, size = y.shape[1:]
     kind, similarity, logarithmic = terms
@@ -211,20 +210,19 @@ def sweep(first, last, y, previous, logits, free, weights, shifts, eta, terms, m
     cost, curvature, radial = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     match, own = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     mean, top = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
-    for sample in range(len(y)):
+    blocks = energy.shape[1]
+    for item in range(first, last):
+        sample, block = item // blocks, item % blocks
         if stride[sample] == 0:
             continue
         now, past, new = y[sample], previous[sample], out[sample]
         w, may = weights[sample], free[sample]
-        for block in range(first, last):
-            low, high = block * BLOCK, min(size, (block + 1) * BLOCK)
-            couple(now, w, shifts, low, high, similarity, logarithmic, norm, dots, norms, cost, curvature, radial)
-            predict(logits[sample], low, high, kind, top, norm, unary)
-            differentiate(
-                now, unary, shifts, low, high, eta, kind, dots, radial, match, own, curvature, pulls, mean, top
-            )
-            total = 0.0
-            for i in range(high - low):
-                total += cost[i] + (eta * own[i] if may[low + i] else f32(0))
-            energy[sample, block] = total
-            move(now, past, may, low, high, stride[sample], momentum, pulls, mean, curvature, top, norm, new)
+        low, high = block * BLOCK, min(size, (block + 1) * BLOCK)
+        couple(now, w, shifts, low, high, similarity, logarithmic, norm, dots, norms, cost, curvature, radial)
+        predict(logits[sample], low, high, kind, top, norm, unary)
+        differentiate(now, unary, shifts, low, high, eta, kind, dots, radial, match, own, curvature, pulls, mean, top)
+        total = 0.0
+        for i in range(high - low):
+            total += cost[i] + (eta * own[i] if may[low + i] else f32(0))
+        energy[sample, block] = total
+        move(now, past, may, low, high, stride[sample], momentum, pulls, mean, curvature, top, norm, new)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Protocol
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from medwsss.terms.energy import BoundEnergy
 
-__all__ = ["FLOOR", "LARGEST", "LEAST", "MirrorStep", "PlainStep", "SMALL", "mirror_step", "per_sample"]
+__all__ = ["FLOOR", "LARGEST", "LEAST", "MirrorStep", "PlainStep", "SMALL", "compiled", "mirror_step", "per_sample"]
 
 #: The least a class keeps at a free voxel, so that it can come back, and products of two stay normal float32 numbers.
 FLOOR = 1e-18
@@ -58,15 +59,22 @@ class PlainStep:
         return energy, self.problem.reset((grown / grown.sum(1, keepdim=True)).clamp_min(FLOOR))
 
 
+def compiled(problem: BoundEnergy) -> ModuleType | None:
+    """:mod:`~medwsss.solvers.fused` if it can serve this problem: float32 on the CPU, and Numba is there."""
+    if problem.logits.device.type != "cpu" or problem.logits.dtype != torch.float32:
+        return None
+    try:
+        import medwsss.solvers.fused as fused  # late: it takes a second to import
+    except (ImportError, RuntimeError):  # no Numba, or nowhere it may keep what it compiles
+        return None
+    return fused
+
+
 def mirror_step(problem: BoundEnergy) -> MirrorStep:
-    """The fastest step there is for this problem: compiled for float32 on the CPU if Numba is there, else plain."""
-    if problem.logits.device.type == "cpu" and problem.logits.dtype == torch.float32:
-        try:
-            from medwsss.solvers.fused import FusedStep  # late: it takes a second to import
-        except (ImportError, RuntimeError):  # no Numba, or nowhere it may keep what it compiles
-            return PlainStep(problem)
-        return FusedStep(problem)
-    return PlainStep(problem)
+    """The fastest step there is for this problem."""
+    fused = compiled(problem)
+    step: MirrorStep = fused.FusedStep(problem) if fused else PlainStep(problem)
+    return step
 
 
 def per_sample(x: Tensor, like: Tensor) -> Tensor:

@@ -102,6 +102,7 @@ class BoundEnergy:
 
     Attributes:
         seeds: where ``y`` is 1 on seeds, as an index of it.
+        scribble: ``B 1 *S``, in bytes.
         logits: of the network, ``B K *S``, in the type that is computed in.
         sigma: predictions ``σ = softmax(logits)``, made when first asked for.
         free: ``B 1 *S`` bool, the voxels to label.
@@ -114,11 +115,12 @@ class BoundEnergy:
         self.cross_entropy: CrossEntropy = energy.cross_entropy
         self.relaxation: Relaxation = energy.relaxation
         self.eta = energy.eta
-        seeds, void = seed_mask(scribble), void_mask(scribble)
+        self.seeds = seed_index(scribble, logits.shape[1])
+        self.scribble = scribble.to(torch.uint8)  # every class that there can be is below UNLABELED and VOID
+        seeds, void = seed_mask(self.scribble), void_mask(self.scribble)
         self.logits = logits
         self.free = ~(seeds | void)
         self._void = void
-        self.seeds = seed_index(scribble, logits.shape[1])
         self.offsets = self.neighborhood.offsets(logits.ndim - 2)
         self.weight_map = logits.new_zeros(logits.shape[0], len(self.offsets), *logits.shape[2:])
         maps = self.weight_map.split(1, 1)

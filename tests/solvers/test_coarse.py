@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from medwsss.keys import UNLABELED, VOID
-from medwsss.solvers import NaturalGradient
-from medwsss.solvers.coarse import can_coarsen, coarsened, refined
+from medwsss.solvers import NaturalGradient, fused
+from medwsss.solvers.coarse import can_coarsen, cell, coarsened, interpolated, merged, refined
 from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
 from medwsss.terms.relaxations import RELAXATIONS
 
@@ -21,7 +21,7 @@ def inputs(size: Size, num_classes: int = 3) -> tuple[Tensor, Tensor, Tensor]:
     logits = torch.randn(2, num_classes, *size, generator=generator, dtype=torch.float64)
     guide = torch.rand(2, 2, *size, generator=generator, dtype=torch.float64)
     scribble = torch.full((2, 1, *size), UNLABELED)
-    scribble.view(2, -1)[0, 5], scribble.view(2, -1)[1, 6] = 1, 2
+    scribble.view(2, -1)[0, 5:6], scribble.view(2, -1)[1, 6:7] = 1, 2
     return logits, guide, scribble
 
 
@@ -108,3 +108,19 @@ def test_a_stroke_reaches_far_in_few_steps() -> None:
         for levels in (0, 5)
     ]
     assert reached[0] < 16 and reached[1] > 48
+
+
+@pytest.mark.parametrize("size", [(12,), (13,), (8, 6), (9, 7), (1, 1), (5, 1, 7), (1, 6, 3), (6, 7, 8), (40, 50, 60)])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.9])
+def test_compiled_as_plain(size: Size, share: float) -> None:
+    logits, guide, scribble = inputs(size)
+    draw = torch.rand(scribble.shape, generator=torch.Generator().manual_seed(2))
+    kinds = torch.randint(0, 3, scribble.shape, generator=torch.Generator().manual_seed(3))
+    scribble = torch.where(draw < share, kinds, UNLABELED).masked_fill(draw > 0.7, VOID)
+    problem = SelfLabelingEnergy().bind(logits.float(), guide, scribble)
+    expected, of_cells = merged(problem, cell(problem))
+    means, classes = fused.merged(problem, cell(problem))
+    assert torch.equal(classes.to(of_cells.dtype), of_cells)
+    torch.testing.assert_close(means, expected, rtol=0, atol=1e-6)
+    arguments = expected.softmax(1), cell(problem), logits.shape[2:]
+    torch.testing.assert_close(fused.interpolated(*arguments), interpolated(*arguments), rtol=0, atol=1e-6)
