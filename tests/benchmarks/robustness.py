@@ -14,7 +14,6 @@ bundle's in every run, such as ``--lam 3``.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +21,8 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from data_prep.__main__ import main as data_prep
 from tests.benchmarks.robustness_report import KNOBS, METHODS, render
-from tests.benchmarks.runs import command, run, write_lines
+from tests.benchmarks.runs import command, epochs, finished, parsed, prepared, run, write_lines
 
 SHARED = "../shared/data"
 LENGTHS = (0.0, 0.3, 0.5, 1.0)
@@ -115,7 +113,7 @@ class Job:
     def train(self, arguments: argparse.Namespace, extra: Sequence[str]) -> None:
         """Run the bundle, unless that has been done."""
         row = ROWS[self.study]
-        folder = prepared(row.folder.format(f"{self.length:g}"), row.prepare.format(self.length))
+        folder = prepared(Path(row.folder.format(f"{self.length:g}")), row.prepare.format(self.length).split())
         overlays = [row.bundle + f"/{name}.json" for name in ("train", *row.overlays)]
         options = {"dataset_dir": str(folder), **row.options}
         if self.method == "full":
@@ -149,30 +147,6 @@ class Job:
         return values
 
 
-def parsed(files: Sequence[str], options: Mapping[str, Any]) -> ConfigParser:
-    """The bundle's configuration, to look values up."""
-    parser = ConfigParser(ConfigParser.load_config_files(files))
-    parser.update(dict(options))
-    return parser
-
-
-def epochs(parser: ConfigParser, iterations: int) -> int:
-    """As many as make about this many iterations, at least 2."""
-    items, samples, batch = map(parser.get_parsed_content, ("train_items", "samples_per_volume", "batch_size"))
-    return max(2, round(iterations / int(len(items) * samples // batch)))
-
-
-def prepared(folder: str, words: str) -> Path:
-    """The study's folder, made by this command of ``data_prep`` where it is not there."""
-    path = Path(folder)
-    if not (path / "dataset.json").exists():
-        if not words:
-            raise ValueError(f"expected a dataset.json in {path}, got none")
-        if data_prep([*words.split(), "--output", folder, "--workers", "1"]):
-            raise SystemExit(1)  # it has said why
-    return path
-
-
 def jobs(arguments: argparse.Namespace) -> Iterator[Job]:
     """All runs asked for, seed by seed."""
     for seed in arguments.seeds:
@@ -203,7 +177,7 @@ def main() -> None:
     arguments, extra = parser.parse_known_args()
     for job in jobs(arguments):
         job.train(arguments, extra)
-        lines = [json.loads(path.read_text()) for path in sorted(arguments.output.rglob("result.json"))]
+        lines = finished(arguments.output)
         write_lines(arguments.output / "results.jsonl", lines)
         text = render(lines, arguments.output)
     print(text)
