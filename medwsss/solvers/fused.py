@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from medwsss.solvers import cells
-from medwsss.solvers.kernel import BLOCK, CCE, CE, COSINE, DOT, QUADRATIC, RCE, SQUARED, sweep
+from medwsss.solvers.kernel import BLOCK, CCE, CE, QUADRATIC, RCE, sweep
+from medwsss.solvers.similarities import COSINE, DOT, SQUARED
 from medwsss.terms import cross_entropies, relaxations
 from medwsss.terms.energy import BoundEnergy
 
@@ -123,7 +124,7 @@ class FusedStep:
             problem.logits.reshape(flat).contiguous().numpy(),
             problem.free.flatten(1).contiguous().numpy(),
             problem.weight_map.flatten(2).numpy(),
-            np.array([sign * step for step in steps for sign in (1, -1)], np.int64),
+            np.array(steps + [-step for step in steps], np.int64),
             np.float32(problem.eta),
             (
                 UNARIES[problem.cross_entropy],
@@ -139,11 +140,21 @@ class FusedStep:
         spare = [buffer for buffer in self.buffers if buffer is not y and buffer is not previous]
         out = spare[0] if spare else torch.empty_like(y)
         self.buffers = [out, y, previous]
-        now, past, new = (x.reshape(*self.shape[:2], -1).numpy() for x in (y, previous, out))
-        energy = np.zeros((len(now), self.blocks))
+        return self._sweep(y, previous, stride, momentum, out), out
+
+    def energy(self, y: Tensor, stride: Tensor) -> Tensor:
+        """``E(y)`` alone."""
+        return self._sweep(y, y, stride, 0.0, None)
+
+    def _sweep(self, y: Tensor, previous: Tensor, stride: Tensor, momentum: float, out: Tensor | None) -> Tensor:
+        now, past, new = (
+            x.reshape(*self.shape[:2], -1).numpy() for x in (y, previous, previous if out is None else out)
+        )
+        figures = np.float32(momentum), stride.numpy(), out is not None
+        energy = np.zeros((len(y), self.blocks))
 
         def work(first: int, last: int) -> None:
-            sweep(first, last, now, past, *self.arguments, np.float32(momentum), stride.numpy(), new, energy)
+            sweep(first, last, now, past, *self.arguments, figures, new, energy)
 
         in_parallel(work, energy.size, y.numel())
-        return torch.from_numpy(energy.sum(1)).to(y.dtype), out
+        return torch.from_numpy(energy.sum(1)).to(y.dtype)

@@ -14,45 +14,18 @@ from numba import njit
 
 from medwsss.solvers.arithmetic import exp, f32, inlined, log, safe_log
 from medwsss.solvers.mirror_step import FLOOR, LARGEST, LEAST, SMALL
-from medwsss.terms.simplex import EPSILON
+from medwsss.solvers.similarities import DOT, EPS, potential, slopes
 
-__all__ = ["BLOCK", "CCE", "CE", "COSINE", "DOT", "QUADRATIC", "RCE", "SQUARED", "sweep"]
+__all__ = ["BLOCK", "CCE", "CE", "QUADRATIC", "RCE", "sweep"]
 
 BLOCK = 1024  # voxels: a row of floats of 4 KiB, so that K = 21 with its neighbours fits the second-level cache
-DOT, COSINE, SQUARED = range(3)
 CE, RCE, CCE, QUADRATIC = range(4)
 # As in the reference:
-EPS, SQUARED_EPS, TINY = f32(EPSILON), f32(16 * np.finfo(f32).eps), np.finfo(f32).tiny
+TINY = np.finfo(f32).tiny
 LEAST_LABEL, LEAST_CHANGE, LEAST_LOGIT = f32(FLOOR), f32(LEAST), f32(-80)  # e^-80 is still a normal number
 SMALL_LABEL, LARGEST_CHANGE = f32(SMALL), f32(LARGEST)
 # Fast-math may reorder sums and assumes that nothing is NaN or inf: input is checked, and nothing here makes any.
 compiled = njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
-
-
-@inlined
-def similar(similarity, pq, pp, qq):
-    """``r``, its derivatives in ``p·q`` and ``‖p‖²``, and where its logarithm's tangent begins."""
-    if similarity == DOT:
-        return pq, f32(1), f32(0), EPS
-    if similarity == COSINE:
-        inverse_norms = f32(1) / np.sqrt(pp * qq)
-        return pq * inverse_norms, inverse_norms, f32(-0.5) * pq * inverse_norms / pp, EPS
-    return f32(1) - f32(0.5) * (pp + qq) + pq, f32(1), f32(-0.5), SQUARED_EPS
-
-
-@inlined
-def potential(similarity, logarithmic, pq, pp, qq):
-    """``P``."""
-    r, _, _, eps = similar(similarity, pq, pp, qq)
-    return -safe_log(r, eps) if logarithmic else f32(1) - r
-
-
-@inlined
-def slopes(similarity, logarithmic, pq, pp, qq):
-    """The derivatives of ``P`` in ``p·q`` and ``‖p‖²``."""
-    r, r_pq, r_pp, eps = similar(similarity, pq, pp, qq)
-    s = f32(-1) / max(r, eps) if logarithmic else f32(-1)
-    return s * r_pq, s * r_pp
 
 
 @inlined
@@ -62,16 +35,15 @@ def reach(shift, low, high, size):
 
 
 @compiled
-def couple(y, weights, shifts, low, high, similarity, logarithmic, norm, dots, norms, cost, curvature, radial):
-    """The pairs of a block: slopes in ``p·q`` (into ``dots``) and ``‖p‖²``, curvature, energy at the first voxel."""
-    classes, size = y.shape
-    norm[:], dots[:], norms[:], cost[:], curvature[:], radial[:] = 0, 0, 0, 0, 0, 0
-    for k in range(classes):
+def multiply(y, shifts, low, high, similarity, norm, dots, norms):
+    """``‖y_i‖²`` of a block into ``norm``; ``y_i·y_j`` and ``‖y_j‖²`` of its neighbours into ``dots`` and ``norms``."""
+    norm[:], dots[:], norms[:] = 0, 0, 0
+    for k in range(len(y)):
         p = y[k, low:high]
         for i in range(high - low):
             norm[i] += p[i] * p[i]
         for n in range(len(shifts)):
-            a, b = reach(shifts[n], low, high, size)
+            a, b = reach(shifts[n], low, high, y.shape[1])
             p, q = y[k, a:b], y[k, a + shifts[n] : b + shifts[n]]
             dot, other = dots[n, a - low : b - low], norms[n, a - low : b - low]
             for i in range(b - a):
@@ -79,16 +51,31 @@ def couple(y, weights, shifts, low, high, similarity, logarithmic, norm, dots, n
             if similarity != DOT:
                 for i in range(b - a):
                     other[i] += q[i] * q[i]
-    for n in range(len(shifts)):
-        a, b = reach(shifts[n], low, high, size)
-        start = a + min(shifts[n], 0)  # the weight lies at a pair's first voxel
-        w = weights[n // 2, start : start + b - a]
+
+
+@compiled
+def charge(weights, shifts, low, high, similarity, logarithmic, norm, dots, norms, cost):
+    """The energy of a block's pairs, at the first voxel of each, into ``cost``."""
+    cost[:] = 0
+    for n in range(len(weights)):
+        a, b = reach(shifts[n], low, high, weights.shape[1])
+        w = weights[n, a:b]
         a, b = a - low, b - low
-        pq, pp, qq = dots[n, a:b], norm[a:b], norms[n, a:b]
-        e, c, r = cost[a:b], curvature[a:b], radial[a:b]
-        if shifts[n] > 0:  # each pair's energy once
-            for i in range(b - a):
-                e[i] += w[i] * potential(similarity, logarithmic, pq[i], pp[i], qq[i])
+        pq, pp, qq, e = dots[n, a:b], norm[a:b], norms[n, a:b], cost[a:b]
+        for i in range(b - a):
+            e[i] += w[i] * potential(similarity, logarithmic, pq[i], pp[i], qq[i])
+
+
+@compiled
+def couple(weights, shifts, low, high, similarity, logarithmic, norm, dots, norms, curvature, radial):
+    """The slopes of a block's pairs in ``p·q`` (into ``dots``) and ``‖p‖²``, and their curvature."""
+    curvature[:], radial[:] = 0, 0
+    for n in range(len(shifts)):
+        a, b = reach(shifts[n], low, high, weights.shape[1])
+        start = a + min(shifts[n], 0)  # the weight lies at a pair's first voxel
+        w = weights[n % len(weights), start : start + b - a]
+        a, b = a - low, b - low
+        pq, pp, qq, c, r = dots[n, a:b], norm[a:b], norms[n, a:b], curvature[a:b], radial[a:b]
         for i in range(b - a):
             s_pq, s_pp = slopes(similarity, logarithmic, pq[i], pp[i], qq[i])
             pq[i] = w[i] * s_pq
@@ -121,37 +108,49 @@ def predict(logits, low, high, kind, top, total, unary):
 
 
 @compiled
-def differentiate(y, unary, shifts, low, high, eta, kind, dots, radial, match, own, curvature, pulls, mean, total):
-    """A block's gradient into ``pulls``, its mean over classes into ``mean``; adds the unary energy and curvature."""
-    classes, size = y.shape
-    match[:], own[:], mean[:], total[:] = 0, 0, 0, 0
-    if kind == CCE:
-        for k in range(classes):
-            p, u = y[k, low:high], unary[k]
+def compare(y, unary, low, high, kind, match, own):
+    """A block's unary energy into ``own``; what curves it, ``1 / y·σ`` or the greatest ``σ/y``, into ``match``."""
+    match[:], own[:] = 0, 0
+    for k in range(len(y)):
+        p, u = y[k, low:high], unary[k]
+        if kind == CE:
+            for i in range(high - low):
+                own[i] += p[i] * u[i]
+        elif kind == RCE:
+            for i in range(high - low):
+                own[i] -= u[i] * log(max(p[i], LEAST_LABEL))
+                match[i] = max(match[i], u[i] / max(p[i], LEAST_LABEL))
+        elif kind == CCE:
             for i in range(high - low):
                 match[i] += p[i] * u[i]
+        else:
+            for i in range(high - low):
+                own[i] += (p[i] - u[i]) * (p[i] - u[i])
+    if kind == CCE:
         for i in range(high - low):
             own[i] = -log(max(match[i], EPS))
             match[i] = f32(1) / max(match[i], EPS)
+
+
+@compiled
+def differentiate(y, unary, shifts, low, high, eta, kind, dots, radial, match, curvature, pulls, mean, total):
+    """A block's gradient into ``pulls``, its mean over classes into ``mean``; adds the unary curvature."""
+    classes, size = y.shape
+    mean[:], total[:] = 0, 0
     for k in range(classes):
         p, u, g = y[k, low:high], unary[k], pulls[k]
         if kind == CE:
             for i in range(high - low):
                 g[i] = eta * u[i]
-                own[i] += p[i] * u[i]
         elif kind == RCE:
             for i in range(high - low):
-                ratio = u[i] / max(p[i], LEAST_LABEL)
-                g[i] = -eta * ratio
-                own[i] -= u[i] * log(max(p[i], LEAST_LABEL))
-                match[i] = max(match[i], ratio)
+                g[i] = -eta * u[i] / max(p[i], LEAST_LABEL)
         elif kind == CCE:
             for i in range(high - low):
                 g[i] = -eta * u[i] * match[i]
         else:
             for i in range(high - low):
                 g[i] = f32(2) * eta * (p[i] - u[i])
-                own[i] += (p[i] - u[i]) * (p[i] - u[i])
         for n in range(len(shifts)):
             a, b = reach(shifts[n], low, high, size)
             q, slope, part = y[k, a + shifts[n] : b + shifts[n]], dots[n, a - low : b - low], g[a - low : b - low]
@@ -195,14 +194,16 @@ def move(y, previous, free, low, high, stride, momentum, pulls, mean, curvature,
 
 
 @compiled
-def sweep(first, last, y, previous, logits, free, weights, shifts, eta, terms, momentum, stride, out, energy):
-    """The step from ``y`` into ``out`` and ``E(y)`` into ``energy`` (``B × blocks``), for blocks ``first … last``.
+def sweep(first, last, y, previous, logits, free, weights, shifts, eta, terms, course, out, energy):
+    """``E(y)`` into ``energy`` (``B × blocks``) and, to ``look_on``, the step from ``y`` into ``out``.
 
-    ``y``, ``previous``, ``logits`` and ``out`` are ``B K N``; ``free`` is ``B N``; ``weights`` is ``B n N``, ``λ w`` of
-    the pair ``(i, i + shifts[2n])`` at ``i``; ``stride`` is ``B``, 0 for a sample that is done.
+    For blocks ``first … last``. ``y``, ``previous``, ``logits`` and ``out`` are ``B K N``; ``free`` is ``B N``;
+    ``weights`` is ``B n N``, ``λ w`` of the pair ``(i, i + shifts[n])`` at ``i``; the second half of ``shifts`` is
+    minus the first. ``course`` is the momentum, the stride (``B``, 0 for a sample that is done), and ``look_on``.
     """
     classes, size = y.shape[1:]
     kind, similarity, logarithmic = terms
+    momentum, stride, look_on = course
     # Made one by one, because rows unpacked from one array would lose their known contiguity, and loops their vectors.
     dots, norms = np.empty((len(shifts), BLOCK), np.float32), np.empty((len(shifts), BLOCK), np.float32)
     pulls, unary = np.empty((classes, BLOCK), np.float32), np.empty((classes, BLOCK), np.float32)
@@ -211,18 +212,23 @@ def sweep(first, last, y, previous, logits, free, weights, shifts, eta, terms, m
     match, own = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     mean, top = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     blocks = energy.shape[1]
+    seen = shifts if look_on else shifts[: len(shifts) // 2]  # for the energy each pair once
     for item in range(first, last):
         sample, block = item // blocks, item % blocks
         if stride[sample] == 0:
             continue
-        now, past, new = y[sample], previous[sample], out[sample]
-        w, may = weights[sample], free[sample]
+        now, w, may = y[sample], weights[sample], free[sample]
         low, high = block * BLOCK, min(size, (block + 1) * BLOCK)
-        couple(now, w, shifts, low, high, similarity, logarithmic, norm, dots, norms, cost, curvature, radial)
         predict(logits[sample], low, high, kind, top, norm, unary)
-        differentiate(now, unary, shifts, low, high, eta, kind, dots, radial, match, own, curvature, pulls, mean, top)
+        compare(now, unary, low, high, kind, match, own)
+        multiply(now, seen, low, high, similarity, norm, dots, norms)
+        charge(w, seen, low, high, similarity, logarithmic, norm, dots, norms, cost)
         total = 0.0
         for i in range(high - low):
             total += cost[i] + (eta * own[i] if may[low + i] else f32(0))
         energy[sample, block] = total
-        move(now, past, may, low, high, stride[sample], momentum, pulls, mean, curvature, top, norm, new)
+        if look_on:
+            couple(w, seen, low, high, similarity, logarithmic, norm, dots, norms, curvature, radial)
+            differentiate(now, unary, seen, low, high, eta, kind, dots, radial, match, curvature, pulls, mean, top)
+            past, new = previous[sample], out[sample]
+            move(now, past, may, low, high, stride[sample], momentum, pulls, mean, curvature, top, norm, new)

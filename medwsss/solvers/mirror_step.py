@@ -33,6 +33,9 @@ class MirrorStep(Protocol):
     def __call__(self, y: Tensor, previous: Tensor, stride: Tensor, momentum: float) -> tuple[Tensor, Tensor]:
         """One look."""
 
+    def energy(self, y: Tensor, stride: Tensor) -> Tensor:
+        """``E(y)`` alone, for the last look of a solve: where it leads is not asked."""
+
 
 class PlainStep:
     """:class:`MirrorStep` in PyTorch, on any device and in any precision: the reference.
@@ -57,6 +60,10 @@ class PlainStep:
         change -= change.amax(1, keepdim=True)
         grown = y * change.clamp_min(LEAST).exp()
         return energy, self.problem.reset((grown / grown.sum(1, keepdim=True)).clamp_min(FLOOR))
+
+    def energy(self, y: Tensor, stride: Tensor) -> Tensor:
+        """``E(y)`` alone."""
+        return self.problem.value(y)
 
 
 def compiled(problem: BoundEnergy) -> ModuleType | None:

@@ -25,6 +25,7 @@ LEAST_STRIDE = 1e-6
 
 class Iterate(NamedTuple):
     look: MirrorStep
+    left: int  # steps that may follow
     accepted: Tensor  # y, the best so far
     energy: Tensor  # E(accepted), B
     candidate: Tensor  # what the next step looks at
@@ -98,8 +99,8 @@ class NaturalGradient(Solver):
     def start(self, problem: BoundEnergy, initial: Tensor | None) -> Iterate:
         """From the given labels, mixed with a little of the uniform distribution; else from coarser grids."""
         if initial is None:
-            return self._begin(problem, self._upscaled(problem, self.levels))
-        return self._begin(problem, initial.to(problem.logits.dtype, copy=True))
+            return self._begin(problem, self._upscaled(problem, self.levels), self.max_steps)
+        return self._begin(problem, initial.to(problem.logits.dtype, copy=True), self.max_steps)
 
     def _upscaled(self, problem: BoundEnergy, levels: int) -> Tensor:
         """Labels from the next coarser grid; from the network where there is none."""
@@ -107,30 +108,34 @@ class NaturalGradient(Solver):
             # Not problem.sigma, which would be kept: the compiled step has no use for it.
             return problem.logits.softmax(1)
         coarse = coarsened(problem)
-        state = self._begin(coarse, self._upscaled(coarse, levels - 1))
+        state = self._begin(coarse, self._upscaled(coarse, levels - 1), self.coarse_steps)
         for _ in range(self.coarse_steps):
             state = self.step(coarse, state)
             if state.converged.all():
                 break
         return refined(state.accepted, problem)
 
-    def _begin(self, problem: BoundEnergy, y: Tensor) -> Iterate:
+    def _begin(self, problem: BoundEnergy, y: Tensor, steps: int) -> Iterate:
         y = problem.reset(y.mul_(1 - UNIFORM_SHARE).add_(UNIFORM_SHARE / y.shape[1])).contiguous()
         stride = y.new_full((y.shape[0],), self.stride)
         look = mirror_step(problem)
         energy, candidate = look(y, y, stride, self.momentum)
         no = torch.zeros_like(stride, dtype=torch.bool)
-        return Iterate(look, y, energy, candidate, stride, no, no, no)
+        return Iterate(look, steps, y, energy, candidate, stride, no, no, no)
 
     def step(self, problem: BoundEnergy, state: Iterate) -> Iterate:
         """Look at the candidate: take it and step on from it, or go back."""
-        energy, following = state.look(state.candidate, state.accepted, state.stride, self.momentum)
+        if state.left > 1:
+            energy, following = state.look(state.candidate, state.accepted, state.stride, self.momentum)
+        else:  # nobody asks where the last candidate leads
+            energy, following = state.look.energy(state.candidate, state.stride), state.candidate
         worse = (energy > state.energy) | state.converged
         slow = ~worse & ~state.retrying & (state.energy - energy <= self.tolerance * state.energy)
         stuck = worse & (state.stride < LEAST_STRIDE)
         converged = state.converged | (slow & state.slow) | stuck
         return Iterate(
             state.look,
+            state.left - 1,
             accepted=_keep(worse, state.candidate, state.accepted),
             energy=torch.where(worse, state.energy, energy),
             candidate=_keep(worse, following, state.accepted),

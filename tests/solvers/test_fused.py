@@ -38,6 +38,7 @@ def test_one_look_agrees(size: tuple[int, ...], cross_entropy: str, relaxation: 
     energy, labels = FusedStep(problem)(*arguments, 0.6)
     expected_energy, expected = PlainStep(problem)(*arguments, 0.6)
     torch.testing.assert_close(energy, expected_energy, rtol=2e-6, atol=1e-6)
+    torch.testing.assert_close(FusedStep(problem).energy(arguments[0], arguments[2]), energy, rtol=2e-6, atol=1e-6)
     torch.testing.assert_close(labels, expected, rtol=0, atol=1e-5)
     # Also where a class is nearly gone. LQ's 1 − ½‖p − q‖² is a small difference of numbers near 1 for sharp labels.
     tolerance = 1e-2 if relaxation == "log_quadratic" else 1e-4
