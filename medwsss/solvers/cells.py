@@ -13,7 +13,7 @@ from medwsss.keys import UNLABELED, VOID
 from medwsss.solvers.arithmetic import f32
 from medwsss.solvers.kernel import compiled
 
-__all__ = ["interpolate", "merge"]
+__all__ = ["fix", "interpolate", "merge"]
 
 
 @compiled
@@ -80,6 +80,17 @@ def elected(votes, means):
         if votes[k] > votes[best] or (votes[k] == votes[best] and means[k] > means[best]):
             best = k
     return best
+
+
+@compiled
+def fix(y, scribble, share):
+    """Mixes a ``share`` of the uniform distribution into a sample's ``y``, ``K N``, and sets seeds and void voxels."""
+    uniform = f32(1) / f32(len(y))
+    for k in range(len(y)):
+        row = y[k]
+        for i in range(len(row)):
+            given = uniform if scribble[i] == VOID else f32(scribble[i] == k)
+            row[i] = row[i] + share * (uniform - row[i]) if scribble[i] == UNLABELED else given
 
 
 @compiled

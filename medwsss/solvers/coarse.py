@@ -70,10 +70,10 @@ def merged(problem: BoundEnergy, size: Sequence[int]) -> tuple[Tensor, Tensor]:
     votes.index_put_(at, votes.new_ones(()), accumulate=True)
     seeded = votes.sum(1, keepdim=True) > 0
     empty = mean(problem.free.to(logits.dtype)) == 0
-    scribble = torch.where(empty, VOID, UNLABELED)
+    scribble = torch.where(empty, VOID, UNLABELED).to(torch.uint8)
     of_seeded = seeded.squeeze(1)
     draws = logits.movedim(1, -1)[of_seeded].softmax(-1) / 2
-    scribble[seeded] = (votes.movedim(1, -1)[of_seeded] + draws).argmax(-1)
+    scribble[seeded] = (votes.movedim(1, -1)[of_seeded] + draws).argmax(-1).to(torch.uint8)
     return logits, scribble
 
 

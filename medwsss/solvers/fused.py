@@ -22,7 +22,7 @@ from medwsss.solvers.similarities import COSINE, DOT, SQUARED
 from medwsss.terms import cross_entropies, relaxations
 from medwsss.terms.energy import BoundEnergy
 
-__all__ = ["FusedStep", "interpolated", "merged"]
+__all__ = ["FusedStep", "interpolated", "merged", "mixed"]
 
 SIMILARITIES: dict[Callable[..., relaxations.Similarity], int] = {
     relaxations.dot_product: DOT,
@@ -105,6 +105,19 @@ def interpolated(y: Tensor, size: Sequence[int], shape: Sequence[int]) -> Tensor
 
     in_parallel(work, len(y), out.numel())
     return out
+
+
+def mixed(y: Tensor, problem: BoundEnergy, share: float) -> Tensor:
+    """:func:`medwsss.solvers.natural_gradient.mixed`."""
+    y = y.contiguous()
+    values, scribble = y.flatten(2).numpy(), problem.scribble.flatten(1).numpy()
+
+    def work(first: int, last: int) -> None:
+        for of_sample, entries in zip(values[first:last], scribble[first:last]):
+            cells.fix(of_sample, entries, np.float32(share))
+
+    in_parallel(work, len(y), y.numel())
+    return y
 
 
 class FusedStep:

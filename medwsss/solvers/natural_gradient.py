@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medwsss.solvers.base import Solver, Status
 from medwsss.solvers.coarse import can_coarsen, coarsened, refined
-from medwsss.solvers.mirror_step import MirrorStep, mirror_step
+from medwsss.solvers.mirror_step import MirrorStep, compiled, mirror_step
 from medwsss.terms.energy import BoundEnergy, SelfLabelingEnergy
 
 __all__ = ["NaturalGradient"]
@@ -116,7 +116,8 @@ class NaturalGradient(Solver):
         return refined(state.accepted, problem)
 
     def _begin(self, problem: BoundEnergy, y: Tensor, steps: int) -> Iterate:
-        y = problem.reset(y.mul_(1 - UNIFORM_SHARE).add_(UNIFORM_SHARE / y.shape[1])).contiguous()
+        fused = compiled(problem)
+        y = fused.mixed(y, problem, UNIFORM_SHARE) if fused else mixed(y, problem, UNIFORM_SHARE)
         stride = y.new_full((y.shape[0],), self.stride)
         look = mirror_step(problem)
         energy, candidate = look(y, y, stride, self.momentum)
@@ -165,3 +166,8 @@ def _keep(where: Tensor, new: Tensor, old: Tensor) -> Tensor:
     for sample in where.nonzero().flatten().tolist():  # one by one: an index with a mask would copy them all
         new[sample] = old[sample]
     return new
+
+
+def mixed(y: Tensor, problem: BoundEnergy, share: float) -> Tensor:
+    """``y``, which may be overwritten, with a share of the uniform distribution; seeds are one-hot."""
+    return problem.reset(y.mul_(1 - share).add_(share / y.shape[1])).contiguous()

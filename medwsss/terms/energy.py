@@ -12,7 +12,7 @@ from torch import Tensor
 from medwsss.terms.cross_entropies import CROSS_ENTROPIES, CrossEntropy
 from medwsss.terms.neighborhoods import GridNeighborhood, pairs
 from medwsss.terms.relaxations import RELAXATIONS, Relaxation
-from medwsss.terms.simplex import seed_index, seed_mask, void_mask
+from medwsss.terms.simplex import check_seeds, seed_index, seed_mask, void_mask
 
 __all__ = ["BoundEnergy", "SelfLabelingEnergy", "potts"]
 
@@ -91,6 +91,8 @@ class SelfLabelingEnergy:
                 not finite, naming the sample.
         """
         _check(logits, guide, scribble)
+        check_seeds(scribble, logits.shape[1])
+        scribble = scribble.to(torch.uint8)  # every class that there can be is below UNLABELED and VOID
         logits = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
         if weights is None:
             weights = self.neighborhood.weights(guide.to(logits.dtype), ~void_mask(scribble))
@@ -101,7 +103,7 @@ class BoundEnergy:
     """:class:`SelfLabelingEnergy` of one batch; made by its ``bind``.
 
     Attributes:
-        seeds: where ``y`` is 1 on seeds, as an index of it.
+        seeds: where ``y`` is 1 on seeds, as an index of it, made when first asked for.
         scribble: ``B 1 *S``, in bytes.
         logits: of the network, ``B K *S``, in the type that is computed in.
         sigma: predictions ``σ = softmax(logits)``, made when first asked for.
@@ -115,9 +117,8 @@ class BoundEnergy:
         self.cross_entropy: CrossEntropy = energy.cross_entropy
         self.relaxation: Relaxation = energy.relaxation
         self.eta = energy.eta
-        self.seeds = seed_index(scribble, logits.shape[1])
-        self.scribble = scribble.to(torch.uint8)  # every class that there can be is below UNLABELED and VOID
-        seeds, void = seed_mask(self.scribble), void_mask(self.scribble)
+        self.scribble = scribble
+        seeds, void = seed_mask(scribble), void_mask(scribble)
         self.logits = logits
         self.free = ~(seeds | void)
         self._void = void
@@ -127,6 +128,10 @@ class BoundEnergy:
         self.weights = [pairs(weight_map, offset)[0] for weight_map, offset in zip(maps, self.offsets)]
         for offset, w, view in zip(self.offsets, weights, self.weights):
             view.copy_(w).mul_(energy.lam).masked_fill_(_takes_no_part(seeds, void, offset), 0)
+
+    @cached_property
+    def seeds(self) -> tuple[Tensor, ...]:
+        return seed_index(self.scribble)
 
     @cached_property
     def sigma(self) -> Tensor:

@@ -10,7 +10,16 @@ from torch import Tensor
 
 from medwsss.keys import UNLABELED, VOID
 
-__all__ = ["EPSILON", "one_hot", "safe_log", "safe_reciprocal", "seed_index", "seed_mask", "void_mask"]
+__all__ = [
+    "EPSILON",
+    "check_seeds",
+    "one_hot",
+    "safe_log",
+    "safe_reciprocal",
+    "seed_index",
+    "seed_mask",
+    "void_mask",
+]
 
 #: Below this, ``ln x`` is continued by its tangent. Small enough to change nothing that float32 distributes over
 #: classes, large enough for ``λ w / EPSILON`` to stay finite in float32.
@@ -52,25 +61,26 @@ def one_hot(scribble: Tensor, num_classes: int, dtype: torch.dtype = torch.float
         ValueError: when a seed's class is not in ``0 … K − 1``.
     """
     seeds = seed_mask(scribble)
+    check_seeds(scribble, num_classes)
     classes = torch.where(seeds, scribble, 0).long()
-    _check(classes, num_classes)
     shape = (scribble.shape[0], num_classes, *scribble.shape[2:])
     return torch.zeros(shape, dtype=dtype, device=scribble.device).scatter_(1, classes, seeds.to(dtype))
 
 
-def seed_index(scribble: Tensor, num_classes: int) -> tuple[Tensor, ...]:
-    """Where ``y`` (``B K *S``) is 1 on seeds, as an index of it: ``y[seed_index(scribble, K)] = 1``.
+def seed_index(scribble: Tensor) -> tuple[Tensor, ...]:
+    """Where ``y`` (``B K *S``) is 1 on seeds, as an index of it: ``y[seed_index(scribble)] = 1``."""
+    sample, channel, *voxel = seed_mask(scribble).nonzero(as_tuple=True)
+    return sample, scribble[(sample, channel, *voxel)].long(), *voxel
+
+
+def check_seeds(scribble: Tensor, num_classes: int) -> None:
+    """Refuses seeds whose class is not in ``0 … K − 1``.
 
     Raises:
-        ValueError: when a seed's class is not in ``0 … K − 1``.
+        ValueError: naming the classes.
     """
-    sample, channel, *voxel = seed_mask(scribble).nonzero(as_tuple=True)
-    classes = scribble[(sample, channel, *voxel)].long()
-    _check(classes, num_classes)
-    return sample, classes, *voxel
-
-
-def _check(classes: Tensor, num_classes: int) -> None:
-    if ((classes < 0) | (classes >= num_classes)).any():
+    classes = torch.where(seed_mask(scribble), scribble, 0)
+    least, greatest = classes.aminmax()
+    if least < 0 or greatest >= num_classes:
         found = sorted(classes[(classes < 0) | (classes >= num_classes)].unique().tolist())
         raise ValueError(f"expected seed classes 0 to {num_classes - 1} (the network's channels), got {found}")

@@ -10,6 +10,7 @@ from torch import Tensor
 from medwsss.keys import UNLABELED, VOID
 from medwsss.solvers import NaturalGradient, fused
 from medwsss.solvers.coarse import can_coarsen, cell, coarsened, interpolated, merged, refined
+from medwsss.solvers.natural_gradient import mixed
 from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
 from medwsss.terms.relaxations import RELAXATIONS
 
@@ -124,3 +125,5 @@ def test_compiled_as_plain(size: Size, share: float) -> None:
     torch.testing.assert_close(means, expected, rtol=0, atol=1e-6)
     arguments = expected.softmax(1), cell(problem), logits.shape[2:]
     torch.testing.assert_close(fused.interpolated(*arguments), interpolated(*arguments), rtol=0, atol=1e-6)
+    y = logits.float().softmax(1)
+    torch.testing.assert_close(fused.mixed(y.clone(), problem, 0.2), mixed(y.clone(), problem, 0.2), rtol=0, atol=1e-6)
