@@ -9,10 +9,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from medwsss.keys import UNLABELED
 from medwsss.terms.cross_entropies import CROSS_ENTROPIES, CrossEntropy
 from medwsss.terms.neighborhoods import GridNeighborhood, pairs
 from medwsss.terms.relaxations import RELAXATIONS, Relaxation
-from medwsss.terms.simplex import check_seeds, seed_index, seed_mask, void_mask
+from medwsss.terms.simplex import check_seeds, seed_index, void_mask
 
 __all__ = ["BoundEnergy", "SelfLabelingEnergy", "potts"]
 
@@ -118,16 +119,16 @@ class BoundEnergy:
         self.relaxation: Relaxation = energy.relaxation
         self.eta = energy.eta
         self.scribble = scribble
-        seeds, void = seed_mask(scribble), void_mask(scribble)
         self.logits = logits
-        self.free = ~(seeds | void)
-        self._void = void
+        self.free = scribble == UNLABELED
+        self._void = void = void_mask(scribble)
         self.offsets = self.neighborhood.offsets(logits.ndim - 2)
         self.weight_map = logits.new_zeros(logits.shape[0], len(self.offsets), *logits.shape[2:])
         maps = self.weight_map.split(1, 1)
         self.weights = [pairs(weight_map, offset)[0] for weight_map, offset in zip(maps, self.offsets)]
         for offset, w, view in zip(self.offsets, weights, self.weights):
-            view.copy_(w).mul_(energy.lam).masked_fill_(_takes_no_part(seeds, void, offset), 0)
+            torch.mul(w, _takes_part(self.free, ~void, offset), out=view)
+        self.weight_map *= energy.lam
 
     @cached_property
     def seeds(self) -> tuple[Tensor, ...]:
@@ -188,9 +189,9 @@ class BoundEnergy:
         return value, gradient.addcmul_(radial, y, value=2), curvature
 
 
-def _takes_no_part(seeds: Tensor, void: Tensor, offset: Sequence[int]) -> Tensor:
-    (seed_p, seed_q), (void_p, void_q) = pairs(seeds, offset), pairs(void, offset)
-    return (seed_p & seed_q) | void_p | void_q
+def _takes_part(free: Tensor, exists: Tensor, offset: Sequence[int]) -> Tensor:
+    (free_p, free_q), (exists_p, exists_q) = pairs(free, offset), pairs(exists, offset)
+    return (free_p & exists_q) | (exists_p & free_q)
 
 
 def _check(logits: Tensor, guide: Tensor, scribble: Tensor) -> None:

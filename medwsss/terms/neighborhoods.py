@@ -98,7 +98,7 @@ class GridNeighborhood:
         else:
             precision = 0.5 / float(self.bandwidth) ** 2
         distances = self.distances(guide.ndim - 2)
-        return [c.mul_(-precision).exp_().div_(d).masked_fill_(~m, 0) for c, m, d in zip(contrasts, both, distances)]
+        return [c.mul_(-precision).exp_().div_(d).mul_(m) for c, m, d in zip(contrasts, both, distances)]
 
 
 #: A flat image has no contrast: every pair then weighs 1 / d_ij, whatever the bandwidth.

@@ -79,7 +79,7 @@ def check_seeds(scribble: Tensor, num_classes: int) -> None:
     Raises:
         ValueError: naming the classes.
     """
-    classes = torch.where(seed_mask(scribble), scribble, 0)
+    classes = scribble * seed_mask(scribble)
     least, greatest = classes.aminmax()
     if least < 0 or greatest >= num_classes:
         found = sorted(classes[(classes < 0) | (classes >= num_classes)].unique().tolist())
