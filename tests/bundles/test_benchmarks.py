@@ -9,13 +9,16 @@ import subprocess
 from argparse import Namespace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from monai.bundle import ConfigParser
 from PIL import Image
 
+from data_prep.phantom import make_phantom_study
 from medwsss.keys import UNLABELED, VOID
-from tests.benchmarks import ablation, robustness, runs
+from tests.benchmarks import ablation, label_settings, robustness, runs
 from tests.benchmarks.ablation import AXES, run_name, shortened, train
 from tests.bundles.bundle import REPOSITORY
 from tests.bundles.photographs import TINY, write_study
@@ -167,3 +170,44 @@ def test_robustness_writes_the_default_out(study, tmp_path, monkeypatch):
     assert values["--warmup_epochs"] == "1"  # a quarter of 6, rounded down
     assert default[default.index("--eta") + 1] == str(train_json["eta"])
     assert default[-4:] == ["--seed", "7", "--lam", "3"]  # the last one counts
+
+
+def write_run(folder, files, options):
+    """What ``runs.run`` leaves of its command."""
+    folder.mkdir()
+    words = runs.command([f"bundles/{name}.json" for name in files], folder, options)
+    (folder / "result.json").write_text(json.dumps({"command": [*words, "--eta", "1.0"]}))
+    return folder
+
+
+def test_a_runs_command_is_read_back(tmp_path):
+    options = {"eta": 0.3, "warmup_loss": None, "val_interval": "@epochs", "strides": [[2, 2, 1]], "seed": 0}
+    files, found = label_settings.read_command(
+        write_run(tmp_path / "run", ["scribble/train", "scribble/acdc"], options)
+    )
+    assert files == ["bundles/scribble/train.json", "bundles/scribble/acdc.json"]
+    assert found == {**options, "eta": 1.0, "output_dir": str(tmp_path / "run")}  # the last one counts
+    with pytest.raises(ValueError, match="bundles/scribble in .*other, got one of bundles/scribble_2d/train.json"):
+        label_settings.read_command(write_run(tmp_path / "other", ["scribble_2d/train"], {}))
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_a_runs_training_cases(axes, tmp_path, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    folder = make_phantom_study(tmp_path / "study", training=4, validation=1, shape=(24, 20, 8)).parent
+    options = {"dataset_dir": str(folder), "spatial_dims": axes, "channels": [4, 8], "patch_size": [16, 16, 8][:axes]}
+    run = write_run(tmp_path / "run", ["scribble/train"], {**options, "held_out_share": 0.5})
+    network = runs.parsed(["bundles/scribble/train.json"], options).get_parsed_content("network_def")
+    torch.save(network.state_dict(), run / "model.pt")
+    cases, title = label_settings.cases(run, 2)
+    assert title == f"no network, study, {axes}-D"
+    for case, index in zip(cases, (0, 2), strict=True):
+        assert case.spacing == pytest.approx([1, 1, 2.5][:axes])
+        assert case.logits.shape == ((8, 5, 24, 20) if axes == 2 else (1, 5, 24, 20, 8))
+        for key, x in {"scribble": case.scribble, "label": case.truth}.items():
+            volume = nib.load(folder / f"{key}s/training_{index:03d}.nii.gz").get_fdata()
+            np.testing.assert_array_equal(x.movedim(0, -1).squeeze(0) if axes == 2 else x[0, 0], volume)
+    monkeypatch.setattr(label_settings, "SETTINGS", {"centre": label_settings.CENTRE | {"lam": 0.0}})
+    sure = [torch.nn.functional.one_hot(case.truth.squeeze(1).long(), 5).movedim(-1, 1) * 100.0 for case in cases]
+    column = label_settings.column([case._replace(logits=logits) for case, logits in zip(cases, sure, strict=True)])
+    assert column == {"network": 1, "centre": 1, "centre, volume": 1}

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How good pseudo-labels are against dense masks, by the settings of energy and solver, without training.
+
+    python -m tests.benchmarks.label_settings --runs output/robustness/acdc_2d/pce_length1_seed0 … --cases 6
+
+Each run's network predicts training cases; each setting gets its predictions, or uniform ones, and the scribbles, and
+is one change from the centre. 2-D networks' slices are solved one by one. Mean Dice over classes, then over cases, of
+the labels' argmax; then foreground volume over the true one. Writes ``output/benchmarks/label_settings.json``, ``.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import fire
+import torch
+from monai.transforms import Compose
+from torch import Tensor
+
+from medwsss.datalist import read_content
+from medwsss.metrics import ClassDiceMetric
+from medwsss.solvers import NaturalGradient
+from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
+from medwsss.terms.simplex import seed_mask
+from tests.benchmarks.acdc_models import Case
+from tests.benchmarks.report import machine, save, table
+from tests.benchmarks.runs import parsed
+
+VALUES: dict[str, tuple[Any, ...]] = {  # the centre's comes first
+    "bandwidth": (0.035, 0.02, 0.07, 0.1, 0.2),
+    "eta": (0.005, 0.02, 0.1, 0.3),
+    "steps": (8, 3, 15, 30),
+    "levels": (3, 0),
+    "relaxation": ("collision_divergence", "quadratic", "log_quadratic", "normalized_quadratic"),
+    "cross_entropy": ("collision_cross_entropy", "quadratic", "cross_entropy", "reverse_cross_entropy"),
+    "lam": (6.0, 1.0, 20.0),
+    "connectivity": (1, 2),
+    "temperature": (1.0,),  # what logits are divided by
+}
+CENTRE = {name: values[0] for name, values in VALUES.items()}
+SETTINGS = {"centre": CENTRE}
+SETTINGS |= {f"{name} {value}": CENTRE | {name: value} for name, values in VALUES.items() for value in values[1:]}
+SETTINGS |= {f"eta 0.1, temperature {value}": CENTRE | {"eta": 0.1, "temperature": value} for value in (3, 10)}
+
+
+def read_command(folder: Path) -> tuple[list[str], dict[str, Any]]:
+    """Configuration files and overrides of a run, as MONAI reads its command."""
+    words = json.loads((folder / "result.json").read_text())["command"]
+    options = fire.Fire(lambda *args, **options: options, command=words[3:], serialize=lambda _: None)
+    files = options.pop("config_file")
+    if any(Path(name).parent != Path("bundles/scribble") for name in files):
+        raise ValueError(f"expected a run of bundles/scribble in {folder}, got one of {', '.join(files)}")
+    return files, options
+
+
+@torch.no_grad()
+def cases(folder: Path, number: int) -> tuple[list[Case], str]:
+    """So many training items evenly, by the bundle's own transforms and inferer, and the title of their study."""
+    files, options = read_command(folder)
+    get = parsed(files, options | {"annotation_key": "scribble", "held_out_share": 0.0}).get_parsed_content
+    key = "mask" if "mask" in read_content(get("datalist"))["training"][0] else "label"
+    dense = parsed(files, options | {"annotation_key": key})  # masks go the scribbles' way
+    network, infer, axes = get("network_def").eval(), get("validate#inferer"), get("spatial_dims")
+    network.load_state_dict(torch.load(folder / "model.pt", map_location="cpu", weights_only=True))
+    load, loaded = Compose(get("train#deterministic_transforms")), []
+    items = list(zip(get("train_items"), dense.get_parsed_content("train_items"), strict=True))
+    for scribbled, masked in items[:: max(1, len(items) // number)][:number]:
+        guide, scribble = map(load(scribbled).get, ("image", "scribble"))
+        maps = [x.as_tensor() for x in (infer(guide[None], network)[0], guide, scribble, load(masked)["scribble"])]
+        loaded.append(Case._make([*(x.movedim(-1, 0) if axes == 2 else x[None] for x in maps), get("spacing")]))
+    return loaded, f"no network, {Path(get('dataset_dir')).name}, {axes}-D"
+
+
+def solve(case: Case, s: dict[str, Any]) -> Tensor:
+    """Classes ``B *S``, by setting ``s``."""
+    neighborhood = GridNeighborhood(s["connectivity"], s["bandwidth"], case.spacing)
+    energy = SelfLabelingEnergy(s["cross_entropy"], s["relaxation"], neighborhood, s["eta"], s["lam"])
+    solver = NaturalGradient(energy, s["steps"], levels=s["levels"], coarse_steps=6)
+    return solver(case.logits / s["temperature"], case.guide, case.scribble).labels.argmax(1)
+
+
+def column(loaded: list[Case]) -> dict[str, float]:
+    """A figure for each row of the table."""
+    metrics, ratios = {name: ClassDiceMetric(loaded[0].logits.shape[1]) for name in ("network", *SETTINGS)}, []
+    for case in loaded:
+        truth, counts = case.truth.flatten(), seed_mask(case.truth).flatten()
+        classes = {name: solve(case, setting).flatten() for name, setting in SETTINGS.items()}
+        for name, labels in {"network": case.logits.argmax(1).flatten(), **classes}.items():
+            metrics[name](labels[None, None], truth[None, None])  # slices together are one case
+        ratios.append(float((classes["centre"] > 0)[counts].sum() / (truth > 0)[counts].sum()))
+    return {name: metric.aggregate().item() for name, metric in metrics.items()} | {"centre, volume": mean(ratios)}
+
+
+def main() -> None:
+    """Predict, solve, score, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders that tests.benchmarks.runs wrote")
+    parser.add_argument("--cases", type=int, default=6, help="of each study")
+    arguments = parser.parse_args()
+    networks, without = {}, {}
+    for folder in arguments.runs:
+        loaded, study = cases(folder, arguments.cases)
+        networks[str(folder)] = column(loaded)
+        if study not in without:
+            without[study] = column([case._replace(logits=0 * case.logits) for case in loaded])
+    columns, rows = networks | without, []
+    for name in next(iter(columns.values())):
+        row = {title: values[name] for title, values in columns.items()}
+        means = {"networks' mean": mean(row[title] for title in networks), "mean": mean(row.values())}
+        rows.append({"setting": name, **row, **means})
+    report = {"machine": machine(), "cases": arguments.cases, "centre": CENTRE, "rows": rows}
+    print(save("label_settings", report, table(rows, {title: title for title in rows[0]})))
+
+
+if __name__ == "__main__":
+    main()
