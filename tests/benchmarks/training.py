@@ -29,9 +29,13 @@ from tests.benchmarks.problems import DATA
 from tests.benchmarks.report import machine, now, save, table
 
 WARM_UP = 4  # iterations that are not counted: compilation, first memory
+ACDC = {"dataset_dir": str(DATA / "acdc_mini")}
+FEW = {"solver_steps": 3}  # coarse grids have done most of the work
 CASES: dict[str, tuple[list[str], dict[str, Any]]] = {
-    "2-D ACDC": (["train", "acdc"], {"dataset_dir": str(DATA / "acdc_mini")}),
+    "2-D ACDC": (["train", "acdc"], ACDC),
+    "2-D ACDC, 3 steps": (["train", "acdc"], ACDC | FEW),
     "3-D default bundle": (["train"], {}),
+    "3-D default bundle, 3 steps": (["train"], FEW),
 }
 COLUMNS = {
     "case": "configuration",
