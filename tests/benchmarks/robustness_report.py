@@ -108,14 +108,16 @@ def curve(axes: Any, points: dict[float, list[float]], label: str) -> None:
 
 
 def by_length(lines: Sequence[Line], studies: Sequence[str]) -> Figure:
-    """A curve a method."""
+    """A curve a method; dense masks have no strokes, and are a level."""
 
     def draw(axes: Any, study: str) -> None:
         for method, title in METHODS.items():
             points: dict[float, list[float]] = {}
             for line in chosen(lines, study=study, method=method):
                 points.setdefault(line["length"], []).append(score(line))
-            if points:
+            if method == "full" and points:
+                axes.axhline(mean(value for values in points.values() for value in values), color="gray", label=title)
+            elif points:
                 curve(axes, points, title)
 
     return panels(studies, draw, "length of the strokes")
