@@ -33,9 +33,9 @@ from tests.benchmarks.runs import parsed
 VALUES: dict[str, tuple[Any, ...]] = {  # the centre's comes first
     "bandwidth": (0.035, 0.02, 0.07, 0.1, 0.2),
     "eta": (0.005, 0.02, 0.1, 0.3),
-    "steps": (8, 3, 15, 30),
+    "steps": (30, 3, 8, 15, 60),
     "levels": (3, 0),
-    "relaxation": ("collision_divergence", "quadratic", "log_quadratic", "normalized_quadratic"),
+    "relaxation": ("log_quadratic", "collision_divergence", "quadratic", "normalized_quadratic"),
     "cross_entropy": ("collision_cross_entropy", "quadratic", "cross_entropy", "reverse_cross_entropy"),
     "lam": (6.0, 1.0, 20.0),
     "connectivity": (1, 2),
