@@ -7,7 +7,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["masked_mean", "voxel_count"]
+__all__ = ["masked_mean", "over_processes", "voxel_count"]
+
+
+def over_processes(x: Tensor) -> Tensor:
+    """The sum of ``x``, which may be overwritten, over all processes of ``torch.distributed``."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(x)
+    return x
 
 
 def voxel_count(mask: Tensor) -> Tensor:
@@ -17,11 +24,8 @@ def voxel_count(mask: Tensor) -> Tensor:
     processes, and with this divisor the average is the gradient of the mean over the whole batch, however the voxels
     are spread.
     """
-    count = mask.sum().float()
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(count)
-        return count.clamp_min(1) / dist.get_world_size()
-    return count.clamp_min(1)
+    processes = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return over_processes(mask.sum().float()).clamp_min(1) / processes
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -12,11 +12,33 @@ from torch.autograd.function import once_differentiable
 
 from medwsss.keys import PSEUDO_LABEL, UNLABELED
 from medwsss.losses.partial_cross_entropy import PartialCrossEntropyLoss
-from medwsss.losses.reduction import voxel_count
+from medwsss.losses.reduction import over_processes, voxel_count
 from medwsss.terms.cross_entropies import CROSS_ENTROPIES, CrossEntropy
 from medwsss.terms.simplex import seed_mask
 
-__all__ = ["SelfLabelingLoss"]
+__all__ = ["SelfLabelingLoss", "class_weights"]
+
+LIGHTEST, HEAVIEST = 0.1, 10.0  # that a class may weigh: shares of a batch are rough, and few voxels may be wrong
+
+
+def class_weights(y: Tensor, scribble: Tensor) -> Tensor:
+    """``r_k = s_k / u_k`` within [0.1, 10]: how much rarer class ``k`` is in pseudo-labels than among seeds.
+
+    ``s_k`` is its share of the seeds ``S`` of the batch, ``u_k`` the mean of ``y_i^k`` over the unlabelled voxels ``U``.
+    All are 1 in a batch without seeds.
+
+    Shape:
+        - y: ``B K *S``.
+        - scribble: ``B 1 *S``.
+        - output: ``K``.
+    """
+    of_label = over_processes((y * (scribble == UNLABELED)).transpose(0, 1).flatten(1).sum(1))
+    seeds = over_processes(torch.bincount(scribble[seed_mask(scribble)], minlength=y.shape[1])).to(y.dtype)
+    if not seeds.any():
+        return torch.ones_like(of_label)
+    # one sum over another where a class is in no pseudo-label: as heavy as may be
+    ratio = seeds / seeds.sum() * of_label.sum() / of_label.clamp_min(torch.finfo(y.dtype).tiny)
+    return ratio.clamp(LIGHTEST, HEAVIEST)
 
 
 class WeightedCrossEntropies(torch.autograd.Function):
@@ -45,14 +67,19 @@ class WeightedCrossEntropies(torch.autograd.Function):
 
 
 class SelfLabelingLoss(nn.Module):
-    """``−(1/|S|) Σ_{i∈S} ln σ_i^{ȳ_i} + η (1/|U|) Σ_{i∈U} H(y_i, σ_i)``, Eq. (8) for fixed ``y``.
+    """``−(1/|S|) Σ_{i∈S} ln σ_i^{ȳ_i} + η Σ_{i∈U} b_i H(y_i, σ_i) / Σ_{i∈U} b_i``, Eq. (8) for fixed ``y``.
 
     ``U`` are the unlabelled voxels. Until the target holds pseudo-labels (warm-up), it is the seed term alone.
+
+    In the paper all ``b_i`` are 1, and classes of few pixels hardly count once pseudo-labels come, whereas strokes are
+    drawn for every class alike. So here ``b_i = Σ_k y_i^k r_k^γ`` with ``r`` of :func:`class_weights`: at γ = 1 classes
+    weigh what they weigh among the seeds, at γ = 0 what they weigh in the image.
 
     Args:
         cross_entropy: ``H``, one of ``CROSS_ENTROPIES``.
         eta: ``η`` of the network's term; the solver's ``η`` is a knob of its own.
         dice_weight: of a Dice loss on seeds, as in :class:`PartialCrossEntropyLoss`.
+        class_balance: ``γ``, from 0 (the paper's) to 1.
 
     Shape:
         - input: ``B K *S`` logits.
@@ -63,15 +90,22 @@ class SelfLabelingLoss(nn.Module):
     """
 
     def __init__(
-        self, cross_entropy: str = "collision_cross_entropy", eta: float = 0.3, dice_weight: float = 0.0
+        self,
+        cross_entropy: str = "collision_cross_entropy",
+        eta: float = 0.3,
+        dice_weight: float = 0.0,
+        class_balance: float = 0.0,
     ) -> None:
         super().__init__()
         if cross_entropy not in CROSS_ENTROPIES:
             raise ValueError(f"expected cross_entropy in {sorted(CROSS_ENTROPIES)}, got {cross_entropy!r}")
         if eta < 0:
             raise ValueError(f"expected eta >= 0, got {eta}")
+        if not 0 <= class_balance <= 1:
+            raise ValueError(f"expected class_balance from 0 to 1, got {class_balance}")
         self.cross_entropy = CROSS_ENTROPIES[cross_entropy]
         self.eta = eta
+        self.class_balance = class_balance
         self.seed_term = PartialCrossEntropyLoss(dice_weight)
 
     def forward(self, input: Tensor, target: Mapping[str, Tensor]) -> Tensor:  # noqa: A002 (MONAI's name)
@@ -84,6 +118,8 @@ class SelfLabelingLoss(nn.Module):
         if y.shape != logits.shape:
             raise ValueError(f"expected pseudo-labels of the logits' shape {tuple(logits.shape)}, got {tuple(y.shape)}")
         a, b = (mask.to(logits.dtype) for mask in (seed_mask(scribble), scribble == UNLABELED))
+        if self.class_balance:
+            b *= torch.einsum("bk...,k->b...", y, class_weights(y, scribble) ** self.class_balance).unsqueeze(1)
         a, b = a / voxel_count(a), self.eta * b / voxel_count(b)
         classes = torch.where(a > 0, scribble, 0)
         loss = WeightedCrossEntropies.apply(logits, classes, a, y, b, self.cross_entropy)

@@ -31,6 +31,7 @@ IDS = (
     "cross_entropy",
     "relaxation",
     "connectivity",
+    "class_balance",
     "dice_weight",
     "warmup_loss",
     "solver_steps",

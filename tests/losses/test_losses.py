@@ -13,6 +13,7 @@ from monai.losses import DiceLoss
 
 from medwsss.keys import GUIDE, PSEUDO_LABEL, SCRIBBLE, UNLABELED, VOID
 from medwsss.losses import PartialCrossEntropyLoss, RegularizedLoss, SelfLabelingLoss
+from medwsss.losses.self_labeling import class_weights
 from medwsss.terms import GridNeighborhood
 from medwsss.terms.cross_entropies import CROSS_ENTROPIES
 from medwsss.terms.relaxations import RELAXATIONS
@@ -37,6 +38,7 @@ def losses():
         "seeds": PartialCrossEntropyLoss(),
         "seeds and Dice": PartialCrossEntropyLoss(dice_weight=0.7),
         "self-labeling": SelfLabelingLoss(),
+        "balanced self-labeling": SelfLabelingLoss(class_balance=0.5),
         "regularized": RegularizedLoss(neighborhood=neighborhood),
     }
 
@@ -59,6 +61,27 @@ def test_worked_number_of_self_labeling():
     expected = math.log(4 / 3) + 0.3 * (math.log(2) + math.log(4 / 3)) / 2
     loss = SelfLabelingLoss("collision_cross_entropy", eta=0.3)
     assert loss(logits, {SCRIBBLE: scribble, PSEUDO_LABEL: y}).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("power", "share"), [(0.0, 1 / 4), (0.5, 1 / (1 + 3**0.5)), (1.0, 1 / 2)])
+def test_worked_number_of_class_balance(power, share):
+    """Classes that the seeds have alike and pseudo-labels 3 to 1: the rare one's share of the weights is ``share``."""
+    logits = torch.tensor([[[math.log(3)] * 3 + [0.0] * 4, [0.0] * 7]])  # σ = (¾, ¼) thrice, then (½, ½)
+    scribble = torch.tensor([[[UNLABELED] * 4 + [0, 1, VOID]]])
+    y = torch.tensor([[[1.0, 1.0, 1.0, 0.0, 0.5, 0.5, 1.0], [0.0, 0.0, 0.0, 1.0, 0.5, 0.5, 0.0]]])
+    expected = math.log(2) + 0.3 * ((1 - share) * math.log(4 / 3) + share * math.log(2))
+    loss = SelfLabelingLoss("collision_cross_entropy", eta=0.3, class_balance=power)
+    assert loss(logits, {SCRIBBLE: scribble, PSEUDO_LABEL: y}).item() == pytest.approx(expected)
+
+
+def test_class_weights():
+    scribble = torch.tensor([[[0, 0, 0, 1] + [UNLABELED] * 4 + [VOID]]])
+    y = torch.zeros(1, 4, 9)
+    y[0, 0, :7] = 1  # three quarters of the unlabelled, and of the seeds
+    y[0, 2, 7] = 1  # without a seed
+    y[0, 3, 8] = 1  # void
+    assert class_weights(y, scribble).tolist() == pytest.approx([1, 10, 0.1, 0.1])
+    assert class_weights(y, torch.full_like(scribble, UNLABELED)).tolist() == [1, 1, 1, 1]
 
 
 def test_worked_number_of_the_regularized_loss():
@@ -231,6 +254,7 @@ def test_order_of_classes_is_of_no_account(name, shape):
     "make, told",
     [
         (lambda: PartialCrossEntropyLoss(dice_weight=-1), "dice_weight >= 0, got -1"),
+        (lambda: SelfLabelingLoss(class_balance=1.5), "class_balance from 0 to 1, got 1.5"),
         (lambda: SelfLabelingLoss(cross_entropy="cce"), "got 'cce'"),
         (lambda: SelfLabelingLoss(eta=-0.1), "eta >= 0, got -0.1"),
         (lambda: RegularizedLoss(relaxation="potts"), "got 'potts'"),
