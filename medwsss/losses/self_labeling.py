@@ -24,7 +24,7 @@ LIGHTEST, HEAVIEST = 0.1, 10.0  # that a class may weigh: shares of a batch are 
 def class_weights(y: Tensor, scribble: Tensor) -> Tensor:
     """``r_k = s_k / u_k`` within [0.1, 10]: how much rarer class ``k`` is in pseudo-labels than among seeds.
 
-    ``s_k`` is its share of the seeds ``S`` of the batch, ``u_k`` the mean of ``y_i^k`` over the unlabelled voxels ``U``.
+    ``s_k`` is its share of the seeds ``S`` of the batch, ``u_k`` the mean of ``y_i^k`` over the unlabelled ``U``.
     All are 1 in a batch without seeds.
 
     Shape:
