@@ -36,7 +36,7 @@ def class_weights(y: Tensor, scribble: Tensor) -> Tensor:
     seeds = over_processes(torch.bincount(scribble[seed_mask(scribble)], minlength=y.shape[1])).to(y.dtype)
     if not seeds.any():
         return torch.ones_like(of_label)
-    # one sum over another where a class is in no pseudo-label: as heavy as may be
+    # infinite, so as heavy as may be, for a seeded class that no pseudo-label has
     ratio = seeds / seeds.sum() * of_label.sum() / of_label.clamp_min(torch.finfo(y.dtype).tiny)
     return ratio.clamp(LIGHTEST, HEAVIEST)
 
