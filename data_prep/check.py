@@ -200,6 +200,6 @@ def _twins(summaries: Mapping[str, DatalistSummary]) -> list[str]:
 def _numbers(summary: DatalistSummary, names: tuple[str, ...]) -> dict[str, Any]:
     rows = {**dict(enumerate(names)), UNLABELED: "unlabelled", VOID: "void"}
     voxels = {kind: getattr(summary, kind).tolist() for kind in ("voxels", "mask_voxels")}
-    plain = ("items", "channels", "shape", "spacing", "intensity", "compared", "contradictions", "bandwidth")
+    plain = ("items", "channels", "shape", "spacing", "intensity", "compared", "contradictions")
     counts = {kind: {name: values[k] for k, name in rows.items()} for kind, values in voxels.items()}
     return {**{name: getattr(summary, name) for name in plain}, **counts}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scribble bundle would do with a study, and settings of it that suit the study's grid and contrast."""
+"""What the scribble bundle would do with a study, and settings of it that suit the study's grid."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ _MIB = 2**20
 
 @dataclass(frozen=True)
 class Plan:
-    """Training with the bundle's defaults, ``patch_size`` and ``bandwidth`` apart, which are suggestions."""
+    """Training with the bundle's defaults, ``patch_size`` apart, which is a suggestion."""
 
     patches: int  #: an epoch
     iterations: int  #: an epoch
     patch_size: list[int]
-    bandwidth: float
     spatial_dims: int
     anisotropy: float  #: largest spacing by the smallest
     cache_mib: float  #: the study in memory: images, scribbles, and where patches are drawn
@@ -40,8 +39,7 @@ class Plan:
                 f"an epoch     {self.patches} patches, {self.iterations} iterations of {BATCH}",
                 f"memory       about {self.cache_mib:.0f} MiB for the study, {self.step_mib:.0f} MiB for a step",
                 f"anisotropy   {self.anisotropy:.3g}",
-                f"suggested    --spatial_dims {self.spatial_dims} --patch_size '[{size.replace(' ', ',')}]'"
-                f" --bandwidth {self.bandwidth:.2g}",
+                f"suggested    --spatial_dims {self.spatial_dims} --patch_size '[{size.replace(' ', ',')}]'",
             ]
         )
 
@@ -50,8 +48,7 @@ def plan_training(summary: DatalistSummary) -> Plan:
     """Plan the training on a section that holds at least one item.
 
     The suggested patch is a block of equal sides in mm, as far as the typical image reaches, of about as many voxels
-    as the bundle's own; anisotropic volumes are suggested to be trained on slices. The bandwidth is the root mean
-    square difference of neighbours on the guide's scale.
+    as the bundle's own; anisotropic volumes are suggested to be trained on slices.
     """
     spacing, shape = summary.typical_spacing, summary.typical_shape
     anisotropy = max(spacing) / min(spacing)
@@ -64,7 +61,6 @@ def plan_training(summary: DatalistSummary) -> Plan:
         patches=patches,
         iterations=max(patches // BATCH, 1),
         patch_size=patch,
-        bandwidth=summary.bandwidth,
         spatial_dims=spatial_dims,
         anisotropy=anisotropy,
         cache_mib=voxels * (4 * channels + 1 + 4) / _MIB,

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,12 +12,11 @@ from typing import Any
 import torch
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing, to_affine_nd
-from monai.transforms import LoadImage, ScaleIntensityRangePercentiles
+from monai.transforms import LoadImage
 from torch import Tensor
 
 from medwsss.keys import UNLABELED, VOID
 from medwsss.readers import StudyReader
-from medwsss.terms.neighborhoods import GridNeighborhood, pairs
 from medwsss.transforms import MapWeakLabels
 
 _AFFINE_TOLERANCE = 0.1  # how far apart two affines may put a voxel, in voxels: headers are rounded
@@ -39,7 +37,6 @@ class Case:
     spacing: tuple[float, ...] = ()  #: in mm where the files say so
     low: tuple[float, ...] = ()  #: smallest intensity of each channel, nodata apart
     high: tuple[float, ...] = ()
-    contrast: float = 0.0  #: mean of ``‖I_i − I_j‖²`` over neighbours, intensities scaled as the bundle's guide
     digest: str = ""  #: of the image's voxels: equal for equal images, whatever the file's name and compression
     seeds: Tensor | None = None  #: voxels of each label value of the scribble
     mask: Tensor | None = None  #: and of the dense mask
@@ -123,14 +120,6 @@ def _measure(image: MetaTensor, file: Files, case: Case) -> None:
         case.warnings.append(f"expected data in every channel, got nothing but nodata in channels {empty} of {file}")
     case.low = tuple(torch.where(exists, voxels, torch.inf).flatten(1).amin(1).tolist())
     case.high = tuple(torch.where(exists, voxels, -torch.inf).flatten(1).amax(1).tolist())
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about constant channels, which become 0
-        scale = ScaleIntensityRangePercentiles(0.5, 99.5, 0.0, 1.0, clip=True, channel_wise=True)
-        guide = torch.as_tensor(scale(voxels))[None]
-    offsets = GridNeighborhood().offsets(voxels.ndim - 1)
-    squares = [(b - a).square().sum(1).flatten() for a, b in (pairs(guide, offset) for offset in offsets)]
-    case.contrast = float(sum(s.sum() for s in squares)) / max(sum(len(s) for s in squares), 1)
 
 
 def _labels(file: Files | None, labels: MapWeakLabels, image: MetaTensor | None, case: Case) -> Tensor | None:

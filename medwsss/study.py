@@ -41,7 +41,6 @@ class DatalistSummary:
     channels: int | None = None  #: of the first image
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    _squares: float = 0.0
     _first: dict[str, str] = field(default_factory=dict)  # digest of an image: its name
 
     def add(self, case: Case, name: str) -> None:
@@ -79,7 +78,6 @@ class DatalistSummary:
         self.shape = _widened(self.shape, shape, shape)
         self.spacing = _widened(self.spacing, case.spacing, case.spacing)
         self.intensity = _widened(self.intensity, case.low, case.high)
-        self._squares += case.contrast
 
     def close(self) -> None:
         """What only the whole list tells: classes that are never seeded."""
@@ -95,11 +93,6 @@ class DatalistSummary:
     def typical_shape(self) -> list[float]:
         """The geometric middle of the range of shapes."""
         return _middle(self.shape)
-
-    @property
-    def bandwidth(self) -> float:
-        """Root mean square of neighbours' differences, where an image's 0.5th and 99.5th percentile are 0 and 1."""
-        return math.sqrt(self._squares / max(self.items, 1))
 
     @property
     def digests(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from monai.networks.layers import GaussianFilter
 from torch import Tensor
 
 __all__ = ["GridNeighborhood", "pairs"]
@@ -28,7 +29,8 @@ class GridNeighborhood:
     """Nearest neighbours on a grid of 1, 2 or 3 axes, with contrast weights.
 
     ``w_ij = exp(−‖I_i − I_j‖² / 2β²) / d_ij``, with ``‖·‖²`` summed over the guide's channels and ``d_ij`` the distance
-    of the two voxels in units of the smallest spacing.
+    of the two voxels in units of the smallest spacing. ``I`` is the guide, smoothed a little if so asked: noise in one
+    voxel makes all of its pairs look like borders, and labels do not pass.
 
     Args:
         connectivity: how many axes a step may move along: 1 is 4 neighbours in 2-D and 6 in 3-D, 2 is 8 and 18, 3 is
@@ -37,15 +39,18 @@ class GridNeighborhood:
             ``β²`` is the mean of ``‖I_i − I_j‖²`` over the sample's own pairs.
         spacing: voxel size along each spatial axis in any one unit (mm); ``None`` is isotropic. A step along a coarse
             axis is longer and weighs less.
+        smoothing: standard deviation of the Gaussian that smooths the guide, in units of the smallest spacing; 0 takes
+            the guide as it is. Smoothing lowers contrasts, so the bandwidth should be lower too.
 
     Raises:
-        ValueError: for a connectivity below 1, a bandwidth that is neither positive nor ``"auto"``, or a spacing that
-            is not positive.
+        ValueError: for a connectivity below 1, a bandwidth that is neither positive nor ``"auto"``, a spacing that is
+            not positive, or a smoothing that is negative or not finite.
     """
 
     connectivity: int = 1
     bandwidth: float | str = "auto"
     spacing: Sequence[float] | None = None
+    smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         if self.connectivity < 1:
@@ -54,6 +59,8 @@ class GridNeighborhood:
             raise ValueError(f'expected a positive bandwidth or "auto", got {self.bandwidth!r}')
         if self.spacing is not None and not all(size > 0 for size in self.spacing):
             raise ValueError(f"expected positive spacing, got {tuple(self.spacing)}")
+        if not 0 <= self.smoothing < math.inf:
+            raise ValueError(f"expected smoothing from 0, got {self.smoothing}")
 
     def offsets(self, ndim: int) -> list[tuple[int, ...]]:
         """Half the neighbourhood, so that each unordered pair comes once.
@@ -66,11 +73,30 @@ class GridNeighborhood:
 
     def distances(self, ndim: int) -> list[float]:
         """``d_ij`` for each of :meth:`offsets`, in units of the smallest spacing."""
+        sizes = self._sizes(ndim)
+        return [math.hypot(*(o * s for o, s in zip(offset, sizes))) for offset in self.offsets(ndim)]
+
+    def _sizes(self, ndim: int) -> list[float]:
+        """Of a voxel, in units of its smallest."""
         spacing = (1.0,) * ndim if self.spacing is None else tuple(self.spacing)
         if len(spacing) != ndim:
             raise ValueError(f"expected a spacing for each of {ndim} axes, got {spacing}")
-        smallest = min(spacing)
-        return [math.hypot(*(o * s / smallest for o, s in zip(offset, spacing))) for offset in self.offsets(ndim)]
+        return [s / min(spacing) for s in spacing]
+
+    def smoothed(self, guide: Tensor, exists: Tensor | None = None) -> Tensor:
+        """``Σ_j G_ij I_j / Σ_j G_ij`` over the voxels ``j`` that exist, so that what lies outside has no say.
+
+        Args:
+            guide: ``B C *S``.
+            exists: ``B 1 *S`` bool, as in :meth:`weights`.
+        """
+        if not self.smoothing:
+            return guide
+        sigma = [self.smoothing / size for size in self._sizes(guide.ndim - 2)]
+        blur = GaussianFilter(guide.ndim - 2, sigma).to(guide)
+        inside = torch.ones_like(guide[:1, :1]) if exists is None else exists.to(guide.dtype)
+        smooth: Tensor = blur(guide * inside) / blur(inside).clamp_min(torch.finfo(guide.dtype).tiny)
+        return smooth
 
     def weights(self, guide: Tensor, exists: Tensor | None = None) -> list[Tensor]:
         """``w_ij`` for each of :meth:`offsets`.
@@ -83,7 +109,7 @@ class GridNeighborhood:
         Returns:
             one ``B 1 *S_pairs`` tensor an offset, in the guide's floating type (float32 at least).
         """
-        guide = guide.to(torch.promote_types(guide.dtype, torch.float32))
+        guide = self.smoothed(guide.to(torch.promote_types(guide.dtype, torch.float32)), exists)
         offsets = self.offsets(guide.ndim - 2)
         contrasts = [(b - a).square_().sum(1, keepdim=True) for a, b in (pairs(guide, o) for o in offsets)]
         both = [torch.ones_like(c, dtype=torch.bool) for c in contrasts]

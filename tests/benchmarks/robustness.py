@@ -25,6 +25,7 @@ from tests.benchmarks.robustness_report import KNOBS, METHODS, render
 from tests.benchmarks.runs import command, epochs, finished, parsed, prepared, run, write_lines
 
 SHARED = "../shared/data"
+PAPER = "bundles/scribble/paper.json"
 LENGTHS = (0.0, 0.3, 0.5, 1.0)
 FACTORS = (0.5, 2.0)
 IDS = (
@@ -52,6 +53,7 @@ class Row:
     dense: Mapping[str, Any] = field(default_factory=dict)  #: more options for dense masks
     gd: Mapping[str, Any] = field(default_factory=dict)  #: what gradient descent was tuned to
     length: float = 1.0  #: in the table
+    grey_levels: float = 1.0  #: of the guide; bandwidths of bundles/scribble are shares of them
 
 
 SKELETONS = "--slice-axis 1 --slice-step 4 --background centerline --jitter 0"  # with length 0.3, 0.33 % of the voxels
@@ -63,7 +65,12 @@ VOLUMES: dict[str, Any] = {
     "strides": [[2, 2, 1], [2, 2, 2], [2, 2, 2]],
     "batch_size": 2,
 }
-CAMVID: dict[str, Any] = {"overlays": ["small"], "iterations": 600, "bundle": "bundles/scribble_2d"}
+CAMVID: dict[str, Any] = {
+    "overlays": ["small"],
+    "iterations": 600,
+    "bundle": "bundles/scribble_2d",
+    "grey_levels": 255,
+}
 DICE = {  # of each image, for paired differences
     "_target_": "monai.handlers.IgniteMetricHandler",
     "metric_fn": {"_target_": "medwsss.metrics.ClassDiceMetric", "num_classes": "@num_classes"},
@@ -125,10 +132,11 @@ class Job:
         options["epochs"] = epochs(parser, arguments.iterations or row.iterations)
         if self.method == "default":
             options |= self.hyper_parameters(parser, row, options["epochs"])
+        elif self.method == "paper":  # one for all bundles
+            overlays.append(PAPER)
+            options["bandwidth"] = ConfigParser.load_config_file(PAPER)["bandwidth"] * row.grey_levels
         else:
-            # the paper's setting is one for all bundles
-            bundle = "bundles/scribble" if self.method == "paper" else row.bundle
-            overlays.append(f"{bundle}/{self.method}.json")
+            overlays.append(f"{row.bundle}/{self.method}.json")
         options |= {"seed": self.seed, **(row.gd if self.method == "gd" else {})}
         name = f"{self.method}_length{self.length:g}" + (f"_{self.knob}{self.factor:g}" if self.knob else "")
         output = arguments.output / self.study / f"{name}_seed{self.seed}"
@@ -139,9 +147,8 @@ class Job:
         """Those of ``train.json``, as values, with one of them multiplied."""
         train = ConfigParser.load_config_file("bundles/scribble/train.json")
         parser.update({name: train[name] for name in IDS} | {"epochs": number})
-        if row.bundle != "bundles/scribble":
-            parser.update({"bandwidth": ConfigParser.load_config_file(f"{row.bundle}/train.json")["bandwidth"]})
         values = {name: parser.get_parsed_content(name) for name in IDS}
+        values["bandwidth"] *= row.grey_levels
         if self.knob:
             kind = int if self.knob == "warmup_epochs" else float
             values[self.knob] = kind(values[self.knob] * self.factor)

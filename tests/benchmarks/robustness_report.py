@@ -21,7 +21,7 @@ METHODS = {
     "default": "default",
     "full": "dense",
 }
-KNOBS = ("bandwidth", "lam", "eta", "solver_eta", "warmup_epochs")
+KNOBS = ("bandwidth", "guide_smoothing", "lam", "eta", "solver_eta", "warmup_epochs")
 RESAMPLES = 10_000
 
 Line = dict[str, Any]

@@ -150,15 +150,16 @@ def test_table_3_beside_the_papers():
 
 def test_robustness_writes_the_default_out(study, tmp_path, monkeypatch):
     done = []
-    row = robustness.Row(str(study.parent), ["small"], 6, bundle="bundles/scribble_2d", options={"num_classes": 2})
+    photographs = {"bundle": "bundles/scribble_2d", "options": {"num_classes": 2}, "grey_levels": 255}
+    row = robustness.Row(str(study.parent), ["small"], 6, **photographs)
     monkeypatch.chdir(REPOSITORY)
     monkeypatch.setitem(robustness.ROWS, "study", row)
     monkeypatch.setattr(robustness, "run", lambda words, output, threads, **facts: done.append((words, output)))
     arguments = Namespace(iterations=None, held_out=0.1, output=Path("out"), threads=1)
-    for method in ("pce", "default"):
+    for method in ("pce", "default", "paper"):
         robustness.Job("study", method, 7, 1.0).train(arguments, ["--lam", "3"])
     files = [f"bundles/scribble_2d/{name}.json" for name in ("train", "small", "pce")]
-    (pce, output), (default, _) = done
+    (pce, output), (default, _), (paper, _) = done
     assert output == Path("out/study/pce_length1_seed7")
     assert shlex.join(pce) == (
         f"-m monai.bundle run training --config_file {shlex.quote(str(files))} --output_dir {output} "
@@ -166,9 +167,11 @@ def test_robustness_writes_the_default_out(study, tmp_path, monkeypatch):
     )
     train_json = json.loads((REPOSITORY / "bundles/scribble/train.json").read_text())
     values = dict(zip(default[4::2], default[5::2]))
-    assert values["--bandwidth"] == "9.0"  # of photographs
+    assert values["--bandwidth"] == str(255 * train_json["bandwidth"])
     assert values["--warmup_epochs"] == "1"  # a quarter of 6, rounded down
     assert default[default.index("--eta") + 1] == str(train_json["eta"])
+    assert "'bundles/scribble/paper.json'" in paper[4]
+    assert float(paper[paper.index("--bandwidth") + 1]) == pytest.approx(9, rel=0.01)  # grey levels, as published
     assert default[-4:] == ["--seed", "7", "--lam", "3"]  # the last one counts
 
 

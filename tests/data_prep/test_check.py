@@ -361,14 +361,6 @@ def test_what_training_would_do(study):
     assert plan["cache_mib"] == pytest.approx(2 * 120 * 9 / 2**20)
 
 
-def test_bandwidth_is_the_neighbours_difference_on_the_guides_scale(study):
-    steps = np.zeros((6, 5, 4))
-    steps[3:] = 50.0  # scaled to 0 and 1; 20 of 6·5·4·3 − 20 − 24 − 30 neighbours differ, all by 1
-    for i in range(2):
-        study.write(f"image{i}.nii.gz", steps + i)
-    assert study.check()[1]["plan"]["bandwidth"] == pytest.approx((20 / 286) ** 0.5)
-
-
 @pytest.mark.parametrize(
     "shape, spacing, patch",
     [

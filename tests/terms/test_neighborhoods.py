@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -86,9 +87,59 @@ def test_integer_guides_are_measured_in_their_own_units() -> None:
     assert w.flatten().tolist() == pytest.approx([math.exp(-0.5), 0], rel=1e-6)
 
 
+@pytest.mark.parametrize("smoothing", [0.5, 0.8])
+def test_smoothing_equals_a_brute_force_mean_over_voxels_that_exist(smoothing: float, shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    guide = torch.rand(1, 2, *shape, dtype=torch.float64, generator=generator)
+    exists = torch.rand(1, 1, *shape, generator=generator) < 0.8
+    spacing = (1.5, 1.0, 5.0)[: len(shape)]
+    smooth = GridNeighborhood(spacing=spacing, smoothing=smoothing).smoothed(guide, exists)
+
+    def share(offset: Sequence[int]) -> float:
+        """Of a Gaussian at the origin in the voxel at this offset."""
+        deviations = [math.sqrt(2) * smoothing * min(spacing) / s for s in spacing]
+        return math.prod(
+            (math.erf((o + 0.5) / d) - math.erf((o - 0.5) / d)) / 2 for o, d in zip(offset, deviations, strict=True)
+        )
+
+    voxels = list(itertools.product(*map(range, shape)))
+    for i in voxels:
+        among = {j: share([b - a for a, b in zip(i, j)]) for j in voxels if exists[(0, 0, *j)]}
+        for channel in range(2) if exists[(0, 0, *i)] else ():
+            mean = sum(w * guide[(0, channel, *j)].item() for j, w in among.items()) / sum(among.values())
+            # the library cuts the Gaussian off at 4 deviations
+            assert smooth[(0, channel, *i)].item() == pytest.approx(mean, abs=1e-3)
+
+
+def test_smoothing_takes_nothing_in_from_outside_the_image() -> None:
+    guide = torch.full((1, 1, 6, 6), 0.7)
+    exists = torch.ones_like(guide, dtype=torch.bool)
+    guide[..., 4:], exists[..., 4:] = 99.0, False
+    inside = GridNeighborhood(1, 0.01, smoothing=0.5).weights(guide, exists)
+    expected = GridNeighborhood(1, 0.01).weights(guide, exists)
+    for w, plain in zip(inside, expected):
+        torch.testing.assert_close(w, plain)
+
+
+def test_smoothing_lets_labels_pass_a_noisy_voxel() -> None:
+    guide = torch.zeros(1, 1, 5, 5)
+    guide[..., 2, 2] = 1.0
+    plain, smooth = (GridNeighborhood(1, 0.3, smoothing=s).weights(guide) for s in (0.0, 0.5))
+    assert all(a[a < 0.5].min() < 0.01 < 0.3 < b.min() for a, b in zip(plain, smooth))
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [{"connectivity": 0}, {"bandwidth": 0}, {"bandwidth": -1.0}, {"bandwidth": "wide"}, {"spacing": (1.0, 0.0)}],
+    [
+        {"smoothing": -0.1},
+        {"smoothing": math.inf},
+        {"smoothing": math.nan},
+        {"connectivity": 0},
+        {"bandwidth": 0},
+        {"bandwidth": -1.0},
+        {"bandwidth": "wide"},
+        {"spacing": (1.0, 0.0)},
+    ],
     ids=str,
 )
 def test_bad_arguments_are_refused(arguments: dict) -> None:
