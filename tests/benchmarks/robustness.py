@@ -25,7 +25,6 @@ from tests.benchmarks.robustness_report import KNOBS, METHODS, render
 from tests.benchmarks.runs import command, epochs, finished, parsed, prepared, run, write_lines
 
 SHARED = "../shared/data"
-PAPER = "bundles/scribble/paper.json"
 LENGTHS = (0.0, 0.3, 0.5, 1.0)
 FACTORS = (0.5, 2.0)
 IDS = (
@@ -52,6 +51,7 @@ class Row:
     options: Mapping[str, Any] = field(default_factory=dict)
     dense: Mapping[str, Any] = field(default_factory=dict)  #: more options for dense masks
     gd: Mapping[str, Any] = field(default_factory=dict)  #: what gradient descent was tuned to
+    paper: Mapping[str, Any] = field(default_factory=dict)  #: more options for the paper's setting
     length: float = 1.0  #: in the table
     grey_levels: float = 1.0  #: of the guide; bandwidths of bundles/scribble are shares of them
 
@@ -69,6 +69,7 @@ CAMVID: dict[str, Any] = {
     "overlays": ["small"],
     "iterations": 600,
     "bundle": "bundles/scribble_2d",
+    "paper": {"bandwidth": 9.0},
     "grey_levels": 255,
 }
 DICE = {  # of each image, for paired differences
@@ -132,12 +133,11 @@ class Job:
         options["epochs"] = epochs(parser, arguments.iterations or row.iterations)
         if self.method == "default":
             options |= self.hyper_parameters(parser, row, options["epochs"])
-        elif self.method == "paper":  # one for all bundles
-            overlays.append(PAPER)
-            options["bandwidth"] = ConfigParser.load_config_file(PAPER)["bandwidth"] * row.grey_levels
         else:
-            overlays.append(f"{row.bundle}/{self.method}.json")
-        options |= {"seed": self.seed, **(row.gd if self.method == "gd" else {})}
+            # the paper's setting is one for all bundles
+            bundle = "bundles/scribble" if self.method == "paper" else row.bundle
+            overlays.append(f"{bundle}/{self.method}.json")
+        options |= {"seed": self.seed, **{"gd": row.gd, "paper": row.paper}.get(self.method, {})}
         name = f"{self.method}_length{self.length:g}" + (f"_{self.knob}{self.factor:g}" if self.knob else "")
         output = arguments.output / self.study / f"{name}_seed{self.seed}"
         words = [*command(overlays, output, options), *extra]
