@@ -31,7 +31,8 @@ from tests.benchmarks.report import machine, save, table
 from tests.benchmarks.runs import parsed
 
 VALUES: dict[str, tuple[Any, ...]] = {  # the centre's comes first
-    "bandwidth": (0.035, 0.02, 0.07, 0.1, 0.2),
+    "bandwidth": (0.02, 0.01, 0.035, 0.07, 0.1),
+    "smoothing": (0.5, 0.0, 0.25, 0.7, 1.0),
     "eta": (0.005, 0.02, 0.1, 0.3),
     "steps": (30, 3, 8, 15, 60),
     "levels": (3, 0),
@@ -44,6 +45,7 @@ VALUES: dict[str, tuple[Any, ...]] = {  # the centre's comes first
 CENTRE = {name: values[0] for name, values in VALUES.items()}
 SETTINGS = {"centre": CENTRE}
 SETTINGS |= {f"{name} {value}": CENTRE | {name: value} for name, values in VALUES.items() for value in values[1:]}
+SETTINGS["smoothing 0.0, bandwidth 0.035"] = CENTRE | {"smoothing": 0.0, "bandwidth": 0.035}
 SETTINGS |= {f"eta 0.1, temperature {value}": CENTRE | {"eta": 0.1, "temperature": value} for value in (3, 10)}
 
 
@@ -77,7 +79,7 @@ def cases(folder: Path, number: int) -> tuple[list[Case], str]:
 
 def solve(case: Case, s: dict[str, Any]) -> Tensor:
     """Classes ``B *S``, by setting ``s``."""
-    neighborhood = GridNeighborhood(s["connectivity"], s["bandwidth"], case.spacing)
+    neighborhood = GridNeighborhood(s["connectivity"], s["bandwidth"], case.spacing, s["smoothing"])
     energy = SelfLabelingEnergy(s["cross_entropy"], s["relaxation"], neighborhood, s["eta"], s["lam"])
     solver = NaturalGradient(energy, s["steps"], levels=s["levels"], coarse_steps=6)
     return solver(case.logits / s["temperature"], case.guide, case.scribble).labels.argmax(1)
