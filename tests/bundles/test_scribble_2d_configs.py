@@ -89,9 +89,16 @@ def test_overlays_overlay_something(name):
 def test_the_recipe_of_the_paper():
     """§3, implementation details, and §3.5."""
     train = resolved().get()
-    paper = {"eta": 0.3, "lam": 6.0, "bandwidth": 9.0, "connectivity": 1, "batch_size": 12, "epochs": 60}
+    paper = {"eta": 0.3, "lam": 6.0, "bandwidth": 9.0, "guide_smoothing": 0, "connectivity": 1}
     paper |= {"cross_entropy": "collision_cross_entropy", "relaxation": "collision_divergence"}
-    paper |= {"learning_rate": 0.0007, "patch_size": [513, 513], "num_classes": 21, "backbone": "resnet101"}
+    paper |= {
+        "batch_size": 12,
+        "epochs": 60,
+        "learning_rate": 0.0007,
+        "patch_size": [513, 513],
+        "num_classes": 21,
+        "backbone": "resnet101",
+    }
     assert {key: train[key] for key in paper} == paper
     assert train["optimizer"]["_target_"] == "torch.optim.SGD" and train["lr_scheduler"]["power"] == 0.9
     assert read("cityscapes") == {"num_classes": 19, "bandwidth": 3.0}
