@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from monai.networks.layers import GaussianFilter
 from torch import Tensor
 
 __all__ = ["GridNeighborhood", "pairs"]
@@ -92,11 +91,22 @@ class GridNeighborhood:
         """
         if not self.smoothing:
             return guide
-        sigma = [self.smoothing / size for size in self._sizes(guide.ndim - 2)]
-        blur = GaussianFilter(guide.ndim - 2, sigma).to(guide)
         inside = torch.ones_like(guide[:1, :1]) if exists is None else exists.to(guide.dtype)
-        smooth: Tensor = blur(guide * inside) / blur(inside).clamp_min(torch.finfo(guide.dtype).tiny)
-        return smooth
+        return self._spread(guide * inside) / self._spread(inside).clamp_min(torch.finfo(guide.dtype).tiny)
+
+    def _spread(self, x: Tensor) -> Tensor:
+        """``Σ_j G_ij x_j``, axis by axis; ``G_ij`` is what voxel ``j`` holds of a Gaussian around ``i``."""
+        for axis, size in enumerate(self._sizes(x.ndim - 2)):
+            width = math.sqrt(2) * self.smoothing / size
+            reach = max(1, round(4 * self.smoothing / size))
+            out = x * math.erf(0.5 / width)
+            for step in range(1, min(reach, x.shape[2 + axis] - 1) + 1):
+                share = (math.erf((step + 0.5) / width) - math.erf((step - 0.5) / width)) / 2
+                offset = [step * (a == axis) for a in range(x.ndim - 2)]
+                for to, of in zip(pairs(out, offset), reversed(pairs(x, offset))):
+                    to.add_(of, alpha=share)
+            x = out
+        return x
 
     def weights(self, guide: Tensor, exists: Tensor | None = None) -> list[Tensor]:
         """``w_ij`` for each of :meth:`offsets`.
