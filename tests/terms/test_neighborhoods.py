@@ -107,7 +107,7 @@ def test_smoothing_equals_a_brute_force_mean_over_voxels_that_exist(smoothing: f
         among = {j: share([b - a for a, b in zip(i, j)]) for j in voxels if exists[(0, 0, *j)]}
         for channel in range(2) if exists[(0, 0, *i)] else ():
             mean = sum(w * guide[(0, channel, *j)].item() for j, w in among.items()) / sum(among.values())
-            # the library cuts the Gaussian off at 4 deviations
+            # cut off at 4 deviations
             assert smooth[(0, channel, *i)].item() == pytest.approx(mean, abs=1e-3)
 
 
