@@ -6,24 +6,37 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from collections.abc import Callable
 
-#: Module of :mod:`data_prep` a command, with what it is for; each has ``add_arguments(parser)`` and ``run(arguments)``,
-#: which returns the exit code.
+#: A command's module and what it is for; each has ``add_arguments(parser)`` and ``run(arguments)``, which returns the
+#: exit code. Only the module of the command that is asked for gets imported: some take seconds.
 COMMANDS = {
-    "acdc": "ACDC with expert scribbles: NIfTI, or WSL4MIS's HDF5",
-    "ade20k": "ADE20K as in the scene parsing challenge, with published or drawn blocks",
-    "camvid": "CamVid, with blocks or strokes drawn into its masks",
-    "chaos": "CHAOS: DICOM series with PNG masks, MR and CT",
-    "check": "check a data list before training on it",
-    "cityscapes": "Cityscapes, with published or drawn blocks",
-    "decathlon": "a Medical Segmentation Decathlon task, or data in its layout",
-    "folder": "any folder of images with a folder of masks, by name pattern and label table",
-    "mscmr": "MSCMR with expert scribbles, as CycleMix lays it out",
-    "nnunet": "an nnU-Net v2 raw data set, dense or with an ignore label; ScribbleBench in both variants",
-    "phantom": "seeded 3-D phantoms with scribbles; no download",
-    "scribbles": "strokes of any kind and length drawn into dense masks, or existing ones shortened",
-    "voc": "PASCAL VOC 2012 with SBD and the strokes of ScribbleSup",
-    "word": "WORD, abdominal CT: its own layout, with or without scribbles",
+    "acdc": ("data_prep.converters.acdc", "ACDC with expert scribbles: NIfTI, or WSL4MIS's HDF5"),
+    "ade20k": (
+        "data_prep.converters.ade20k",
+        "ADE20K as in the scene parsing challenge, with published or drawn blocks",
+    ),
+    "camvid": ("data_prep.converters.camvid", "CamVid, with blocks or strokes drawn into its masks"),
+    "chaos": ("data_prep.converters.chaos", "CHAOS: DICOM series with PNG masks, MR and CT"),
+    "check": ("data_prep.check", "check a data list before training on it"),
+    "cityscapes": ("data_prep.converters.cityscapes", "Cityscapes, with published or drawn blocks"),
+    "decathlon": ("data_prep.converters.decathlon", "a Medical Segmentation Decathlon task, or data in its layout"),
+    "folder": (
+        "data_prep.converters.folder",
+        "any folder of images with a folder of masks, by name pattern and label table",
+    ),
+    "mscmr": ("data_prep.converters.mscmr", "MSCMR with expert scribbles, as CycleMix lays it out"),
+    "nnunet": (
+        "data_prep.converters.nnunet",
+        "an nnU-Net v2 raw data set, dense or with an ignore label; ScribbleBench in both variants",
+    ),
+    "phantom": ("data_prep.phantom", "seeded 3-D phantoms with scribbles; no download"),
+    "scribbles": (
+        "data_prep.scribbles",
+        "strokes of any kind and length drawn into dense masks, or existing ones shortened",
+    ),
+    "voc": ("data_prep.converters.voc", "PASCAL VOC 2012 with SBD and the strokes of ScribbleSup"),
+    "word": ("data_prep.converters.word", "WORD, abdominal CT: its own layout, with or without scribbles"),
 }
 
 
@@ -34,19 +47,18 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m data_prep", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    modules = {name: importlib.import_module(f"data_prep.{name}") for name in COMMANDS}
-    for name, summary in COMMANDS.items():
-        modules[name].add_arguments(
-            commands.add_parser(
-                name,
-                help=summary,
-                description=modules[name].__doc__,
-                formatter_class=argparse.RawDescriptionHelpFormatter,
-            )
-        )
+    words = sys.argv[1:] if arguments is None else arguments
+    asked = next((word for word in words if not word.startswith("-")), None)
+    run: Callable[[argparse.Namespace], int]
+    for name, (module, summary) in COMMANDS.items():
+        subparser = commands.add_parser(name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
+        if name == asked:
+            command = importlib.import_module(module)
+            subparser.description, run = command.__doc__, command.run
+            command.add_arguments(subparser)
     options = parser.parse_args(arguments)
     try:
-        return modules[options.command].run(options)  # type: ignore[no-any-return]
+        return run(options)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

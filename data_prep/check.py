@@ -18,13 +18,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from data_prep.check_page import picture_of, write_page
-from data_prep.parallel import parallel_map
-from data_prep.plan import plan_training
-from medwsss.cases import Case, examine
-from medwsss.datalist import find_shared, read_class_names, read_content, read_schema, resolve
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED, VOID
-from medwsss.study import DatalistSummary
+from medwsss.parallel import parallel_map
+from medwsss.reports.page import picture_of, write_page
+from medwsss.study.datalist import find_shared, read_class_names, read_content, read_schema, resolve
+from medwsss.study.findings import Case, examine
+from medwsss.study.plan import plan_training
+from medwsss.study.summary import DatalistSummary
 from medwsss.transforms import SCHEMAS, MapWeakLabels
 
 _NEEDS_LABELS = ("training", "validation")

@@ -28,12 +28,12 @@ from monai.transforms import LoadImage
 from monai.utils import ensure_tuple
 from PIL import Image
 
-from data_prep.conversion import Case, File, Study, convert
-from data_prep.splits import SECTIONS
-from data_prep.volumes import SUFFIXES, encode_volume, map_values
-from medwsss.datalist import patient_of, read_class_names, read_content, read_schema
+from data_prep.engine.conversion import Case, File, Study, convert
+from data_prep.engine.splits import SECTIONS
+from data_prep.formats.volumes import SUFFIXES, encode_volume, map_values
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED, VOID
-from medwsss.readers import StudyReader
+from medwsss.study.datalist import patient_of, read_class_names, read_content, read_schema
+from medwsss.study.readers import StudyReader
 from medwsss.transforms import MapWeakLabels, ShortenScribble, SimulateScribble
 from medwsss.transforms.scribbles.array import KINDS
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from medwsss.handlers.atomic import save_atomically
+from medwsss.files import save_atomically
 from medwsss.handlers.best_model import BestModel
 from medwsss.handlers.checkpoint import FullCheckpoint
 from medwsss.handlers.diagnostics import PseudoLabelDiagnostics

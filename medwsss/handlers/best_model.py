@@ -12,7 +12,7 @@ import torch
 from ignite.engine import Events
 from monai.engines import Workflow
 
-from medwsss.handlers.atomic import bare, save_atomically
+from medwsss.files import bare, save_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Any
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
-from medwsss.handlers.atomic import bare, load_verified, serialize, write_atomically
+from medwsss.files import bare, load_verified, serialize, write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -7,18 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import ignite.distributed as idist
-import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from monai.utils import CommonKeys, convert_to_tensor
-from skimage import measure
 from torch import Tensor
 
 from medwsss.keys import HELD_OUT, PSEUDO_LABEL, SCRIBBLE
+from medwsss.metrics.pseudo_labels import decided_by
 from medwsss.terms.simplex import seed_mask, void_mask
 
-__all__ = ["PseudoLabelDiagnostics", "decided_by"]
+__all__ = ["PseudoLabelDiagnostics"]
 
 LITTLE, MUCH = 0.001, 0.5  # of the free voxels: labels that change less, or more, than this are worth a word
 MARGIN = 0.1  # held-out recall that pseudo-labels may lack: the best runs of the bundle's docs/default.md lack 0.05
@@ -33,7 +32,7 @@ class PseudoLabelDiagnostics:
     ``held_out_pseudo_label``    the same by ``argmax y``; the solver has not seen these seeds either
     ``pseudo_label_change``      share of free voxels (neither seeds nor void) with ``argmax y ≠ argmax σ``
     ``pseudo_label_certainty``   mean over free voxels of ``max_k y^k``
-    ``decided_by_seeds``, …      shares of voxels, see :func:`decided_by`, of each batch's first sample
+    ``decided_by_seeds``, …      shares of voxels, see :func:`~medwsss.metrics.decided_by`, of each batch's first sample
     ===========================  ===================================================================================
 
     It has to come after :class:`~medwsss.handlers.PseudoLabelHandler`. Without held-out seeds in the batch, or without
@@ -155,24 +154,3 @@ class PseudoLabelDiagnostics:
                 "solver_eta, or train longer"
             )
         return None
-
-
-def decided_by(labels: Tensor, network: Tensor, scribble: Tensor) -> tuple[int, int, int]:
-    """How many voxels of a sample owe their pseudo-label to seeds, to edges, and to the network.
-
-    A free voxel with the network's own label is the network's. Another label came over pairs: from a seed where the
-    changed voxels of this label around it, face to face, reach a seed of it; otherwise from where the network has that
-    label, so that all that pairs did was to move the network's border to an edge. Seeds themselves are the seeds'.
-
-    Args:
-        labels: ``argmax y``, ``*S``.
-        network: ``argmax σ``, ``*S``.
-        scribble: ``*S``.
-    """
-    seeds, void = seed_mask(scribble), void_mask(scribble)
-    pulled = ~void & (seeds | (labels != network))
-    linked = measure.label(torch.where(pulled, labels + 1, 0).numpy(force=True), connectivity=1)
-    seeded = np.zeros(linked.max() + 1, dtype=bool)
-    seeded[linked[seeds.numpy(force=True)]] = True
-    by_seeds, by_pairs = int(seeded[linked].sum()), int(pulled.sum())
-    return by_seeds, by_pairs - by_seeds, int((~void).sum()) - by_pairs

@@ -15,7 +15,7 @@ from ignite.engine import Engine, Events
 from monai.engines import Workflow
 from torch import Tensor
 
-from medwsss.handlers.atomic import write_atomically
+from medwsss.files import write_atomically
 from medwsss.handlers.diagnostics import PseudoLabelDiagnostics
 
 __all__ = ["ReportHandler"]

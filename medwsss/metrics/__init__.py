@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from medwsss.metrics.mean_iou import MeanIoUMetric
+from medwsss.metrics.pseudo_labels import decided_by
 from medwsss.metrics.segmentation import ClassDiceMetric, ClassHausdorffMetric
 
-__all__ = ["ClassDiceMetric", "ClassHausdorffMetric", "MeanIoUMetric"]
+__all__ = ["ClassDiceMetric", "ClassHausdorffMetric", "MeanIoUMetric", "decided_by"]

@@ -6,7 +6,6 @@ from __future__ import annotations
 from medwsss.networks.deeplab_v3_plus import DeepLabV3Plus
 from medwsss.networks.imagenet_weights import WeightReport, load_imagenet_weights
 from medwsss.networks.mobilenet_v2 import MobileNetV2
-from medwsss.networks.multi_scale import MultiScaleInferer
 from medwsss.networks.vit_linear import ViTLinear
 
-__all__ = ["DeepLabV3Plus", "MobileNetV2", "MultiScaleInferer", "ViTLinear", "WeightReport", "load_imagenet_weights"]
+__all__ = ["DeepLabV3Plus", "MobileNetV2", "ViTLinear", "WeightReport", "load_imagenet_weights"]

@@ -67,11 +67,11 @@ class PlainStep:
 
 
 def compiled(problem: BoundEnergy) -> ModuleType | None:
-    """:mod:`~medwsss.solvers.fused` if it can serve this problem: float32 on the CPU, and Numba is there."""
+    """:mod:`~medwsss.solvers.compiled.step` if it can serve this problem: float32 on the CPU, and Numba is there."""
     if problem.logits.device.type != "cpu" or problem.logits.dtype != torch.float32:
         return None
     try:
-        import medwsss.solvers.fused as fused  # late: it takes a second to import
+        import medwsss.solvers.compiled.step as fused  # late: it takes a second to import
     except (ImportError, RuntimeError):  # no Numba, or nowhere it may keep what it compiles
         return None
     return fused

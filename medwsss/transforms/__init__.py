@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from medwsss.study.mapping import MapWeakLabels
+from medwsss.study.schema import SCHEMAS, LabelSchema
 from medwsss.transforms.held_out import HoldOutSeedsd, HoldOutSeedsD, HoldOutSeedsDict
 from medwsss.transforms.pseudo_labels.array import SoftPseudoLabel
 from medwsss.transforms.pseudo_labels.dictionary import SoftPseudoLabeld, SoftPseudoLabelD, SoftPseudoLabelDict
@@ -17,9 +19,7 @@ from medwsss.transforms.scribbles.dictionary import (
     SimulateScribbleDict,
 )
 from medwsss.transforms.void import VoidFilld, VoidFillD, VoidFillDict
-from medwsss.transforms.weak_labels.array import MapWeakLabels
-from medwsss.transforms.weak_labels.dictionary import MapWeakLabelsd, MapWeakLabelsD, MapWeakLabelsDict
-from medwsss.transforms.weak_labels.schema import SCHEMAS, LabelSchema
+from medwsss.transforms.weak_labels import MapWeakLabelsd, MapWeakLabelsD, MapWeakLabelsDict
 
 __all__ = [
     "HoldOutSeedsD",

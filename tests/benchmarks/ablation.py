@@ -21,8 +21,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from medwsss.datalist import read_content, read_schema
 from medwsss.keys import SCRIBBLE
+from medwsss.study.datalist import read_content, read_schema
 from tests.benchmarks.runs import command, epochs, finished, parsed, prepared, run, spread, write_lines
 
 Rows = dict[tuple[str, float], list[dict[str, Any]]]

@@ -36,8 +36,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from medwsss.keys import UNLABELED
-from medwsss.readers import StudyReader
 from medwsss.solvers import GradientDescent, NaturalGradient, RandomWalker
+from medwsss.study.readers import StudyReader
 from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
 from tests.benchmarks.problems import Problem, camvid
 from tests.benchmarks.report import machine, save, table

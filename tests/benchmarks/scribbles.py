@@ -20,9 +20,9 @@ from monai.transforms import LoadImage
 from skimage.measure import label as connected
 from skimage.morphology import skeletonize
 
-from medwsss.datalist import load_datalist, read_class_names, read_schema
-from medwsss.handlers.pictures import class_colors
 from medwsss.keys import VOID
+from medwsss.reports.pictures import class_colors
+from medwsss.study.datalist import load_datalist, read_class_names, read_schema
 from medwsss.transforms import MapWeakLabels, SimulateScribble
 from medwsss.transforms.scribbles.strokes import depths
 

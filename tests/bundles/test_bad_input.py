@@ -11,8 +11,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from medwsss.bundle.overrides import check_override_names
 from medwsss.keys import UNLABELED
-from medwsss.overrides import check_override_names
 from tests.bundles.bundle import TINY, command, config, execute, train, workflow
 from tests.bundles.test_training import of
 

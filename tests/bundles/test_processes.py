@@ -15,7 +15,7 @@ from medwsss.keys import GUIDE, PSEUDO_LABEL, SCRIBBLE, UNLABELED, VOID
 from medwsss.losses import PartialCrossEntropyLoss, RegularizedLoss, SelfLabelingLoss
 from medwsss.terms import GridNeighborhood
 from tests.bundles.bundle import command
-from tests.handlers.toy_training import processes
+from tests.toy_training import processes
 
 LOSSES = {
     "seeds": PartialCrossEntropyLoss,

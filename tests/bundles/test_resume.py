@@ -13,7 +13,7 @@ import torch
 from tests.bundles.bundle import TINY, command, execute, train, workflow
 from tests.bundles.test_training import of
 from tests.fault.kill_training import EPOCHS, kill_and_compare, outcome, train_struck
-from tests.handlers.toy_training import in_process
+from tests.toy_training import in_process
 
 
 @pytest.mark.slow

@@ -15,8 +15,8 @@ from monai.networks.nets import UNet
 from PIL import Image
 
 from data_prep.__main__ import main
-from data_prep.plan import BATCH, CHANNELS, step_memory, suggest_patch
-from tests.test_readers import sixteen_bit_png
+from medwsss.study.plan import BATCH, CHANNELS, step_memory, suggest_patch
+from tests.study.test_readers import sixteen_bit_png
 
 AFFINE = np.diag([1.5, 1.5, 10.0, 1.0])
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -21,7 +21,7 @@ from ignite.engine import Events
 
 from data_prep.phantom import make_phantom_study
 from tests.bundles.bundle import TINY, execute, workflow
-from tests.handlers.toy_training import in_process, observed_writes, processes
+from tests.toy_training import in_process, observed_writes, processes
 
 # the server that processes are forked from imports everything once
 processes.set_forkserver_preload(

@@ -15,7 +15,7 @@ import torch
 from ignite.engine import Events
 
 from medwsss.handlers import BestModel, save_atomically
-from tests.handlers import toy_training as toy
+from tests import toy_training as toy
 
 
 def load(path: Path):

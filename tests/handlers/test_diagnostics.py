@@ -13,8 +13,8 @@ from monai.engines.utils import IterationEvents
 from monai.networks import one_hot
 
 from medwsss.handlers import PseudoLabelDiagnostics, PseudoLabelHandler
-from medwsss.handlers.diagnostics import decided_by
 from medwsss.keys import HELD_OUT, PSEUDO_LABEL, SCRIBBLE, UNLABELED, VOID
+from medwsss.metrics import decided_by
 from medwsss.solvers import NaturalGradient
 from medwsss.terms import SelfLabelingEnergy
 from tests.test_engines import trainer

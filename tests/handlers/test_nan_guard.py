@@ -15,7 +15,7 @@ from monai.engines import SupervisedTrainer
 from torch.nn.parallel import DistributedDataParallel
 
 from medwsss.handlers import FullCheckpoint, NonFiniteGuard
-from tests.handlers import toy_training as toy
+from tests import toy_training as toy
 
 BATCHES = 6
 

@@ -14,8 +14,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from medwsss.engines import PrepareWeakBatch
-from medwsss.handlers.pictures import PictureHandler, class_colors, render
+from medwsss.handlers.pictures import PictureHandler
 from medwsss.keys import LABEL, PSEUDO_LABEL, UNLABELED, VOID
+from medwsss.reports.pictures import class_colors, render
 
 NAMES = ("background", "organ", "vessel")
 AREA = 2000  # more pixels than a legend patch, fewer than a quarter of a column

@@ -14,7 +14,7 @@ from monai.data import DataLoader, Dataset
 from monai.transforms import RandGaussianNoise
 
 from medwsss.handlers import EpochSeeder
-from tests.handlers import toy_training as toy
+from tests import toy_training as toy
 
 
 def draws(epochs: int, workers: int = 0, seed: int = 5, rank: int = 0, start: int = 0, **options) -> list[list[float]]:

@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from medwsss.keys import UNLABELED, VOID
 from medwsss.metrics import MeanIoUMetric
-from tests.handlers.toy_training import processes
+from tests.toy_training import processes
 
 
 def score(num_classes, *cases):

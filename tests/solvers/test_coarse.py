@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from medwsss.keys import UNLABELED, VOID
-from medwsss.solvers import NaturalGradient, fused
+from medwsss.solvers import NaturalGradient
 from medwsss.solvers.coarse import can_coarsen, cell, coarsened, interpolated, merged, refined
+from medwsss.solvers.compiled import step as fused
 from medwsss.solvers.natural_gradient import mixed
 from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
 from medwsss.terms.relaxations import RELAXATIONS

@@ -17,8 +17,8 @@ from scipy import ndimage
 from skimage import measure
 
 from medwsss.keys import UNLABELED, VOID
+from medwsss.study.mapping import MapWeakLabels
 from medwsss.transforms.scribbles import strokes
-from medwsss.transforms.weak_labels.array import MapWeakLabels
 
 KINDS = (*strokes.STROKES, "box")
 COVERAGE = "coverage"  #: entry of the metadata: share of each class's voxels that is annotated

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CamVid, 11 classes, with blocks or strokes drawn into its dense masks::
+
+    --source  {train,val,test}/NAME.png with {train,val,test}annot/NAME.png, as SegNet's tutorial has it,
+              or images/{train,val}/NAME.jpg with labels/{train,val}/NAME.png; masks: 0 to 10, 11 void
+
+Frames come from video: those of one drive look alike, and the usual split has drive 0016E5 on both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from data_prep.engine.completeness import add_partial_argument, existing
+from data_prep.engine.conversion import Case, Study, add_common_arguments, convert
+from data_prep.formats.pictures import (
+    Annotation,
+    add_annotation_arguments,
+    picture_files,
+    suffix_of,
+)
+from medwsss.keys import IMAGE, LABEL
+from medwsss.transforms import MapWeakLabels
+
+CLASSES = (
+    *("sky", "building", "pole", "road", "pavement", "tree"),
+    *("sign symbol", "fence", "car", "pedestrian", "bicyclist"),
+)
+COUNTS: dict[str | None, int] = {"training": 367, "validation": 101, "test": 233}
+SECTIONS = {"train": "training", "val": "validation", "test": "test"}
+LABELS = MapWeakLabels(len(CLASSES), void_values=len(CLASSES))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    add_common_arguments(parser)
+    add_annotation_arguments(parser, "scribbles")
+    add_partial_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Convert."""
+    cases = list_cases(arguments.source)
+    sections = {case.section for case in cases} | {"training", "validation"}  # test images may be left away
+    expected = {section: count for section, count in COUNTS.items() if section in sections}
+    cases = existing(cases, expected, arguments.partial)
+    make = partial(picture_files, labels=LABELS, annotation=Annotation(len(CLASSES), arguments))
+    study = Study("CamVid", CLASSES, cases, make, [arguments.source], spatial_dims=2, in_channels=3, void=True)
+    return convert(study, arguments)
+
+
+def list_cases(source: Path) -> list[Case]:
+    """A case an image; its mask need not exist."""
+    cases = []
+    for folder, section in SECTIONS.items():
+        for images, masks in ((folder, f"{folder}annot"), (f"images/{folder}", f"labels/{folder}")):
+            for image in sorted(path for path in (source / images).glob("*") if suffix_of(path)):
+                files = {IMAGE: image, LABEL: source / masks / f"{image.stem}.png"}
+                cases.append(Case(image.stem, image.stem, files, section))
+    return cases

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CHAOS, one of its series (DICOM slices with PNG masks) as a study, in the official layout::
+
+    Train_Sets/MR/1/T1DUAL/DICOM_anon/InPhase/IMG-0004-00002.dcm     and OutPhase/
+    Train_Sets/MR/1/T1DUAL/Ground/IMG-0004-00002.png                 63 liver, 126 right kidney, 189 left kidney,
+    Train_Sets/MR/1/T2SPIR/DICOM_anon/IMG-0002-00001.dcm             252 spleen
+    Train_Sets/MR/1/T2SPIR/Ground/IMG-0002-00001.png
+    Train_Sets/CT/1/DICOM_anon/i0000,0000b.dcm                       20 patients, others than those of MR
+    Train_Sets/CT/1/Ground/liver_GT_000.png                          liver alone, 255
+
+Names, by the numbers in them, tell which mask belongs to which slice; positions, where a slice lies: in some series
+the two orders are opposite. Masks are dense, the test sets have none. Reading DICOM needs pydicom (``pip install
+medwsss[data]``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.utils import optional_import
+from PIL import Image
+
+from data_prep.engine.completeness import add_partial_argument, existing
+from data_prep.engine.conversion import Case, Files, Study, add_common_arguments, convert
+from data_prep.formats.volumes import encode_volume, map_values
+from medwsss.keys import IMAGE, LABEL
+from medwsss.transforms import MapWeakLabels
+
+pydicom, has_pydicom = optional_import("pydicom")
+
+SERIES = {
+    "T1-in": ("MR", "T1DUAL/DICOM_anon/InPhase", "T1DUAL/Ground"),
+    "T1-out": ("MR", "T1DUAL/DICOM_anon/OutPhase", "T1DUAL/Ground"),
+    "T2": ("MR", "T2SPIR/DICOM_anon", "T2SPIR/Ground"),
+    "CT": ("CT", "DICOM_anon", "Ground"),
+}
+CLASSES = {"MR": ("background", "liver", "right kidney", "left kidney", "spleen"), "CT": ("background", "liver")}
+GREYS = {"MR": (0, 63, 126, 189, 252), "CT": (0, np.iinfo(np.uint8).max)}  # black and white in CT
+PATIENTS = 20
+
+_UNEVEN = 0.05  # of the slice distance, by which slices may be out of place
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    add_common_arguments(parser)
+    add_partial_argument(parser)
+    parser.add_argument("--series", choices=SERIES, default="T2", help="images to use (default: T2)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Convert."""
+    if not has_pydicom:
+        raise ValueError("expected pydicom for DICOM files, got none: pip install medwsss[data]")
+    modality, images, masks = SERIES[arguments.series]
+    root = arguments.source / "Train_Sets"
+    root = (root if root.is_dir() else arguments.source) / modality
+    if not root.is_dir():
+        raise ValueError(f"expected a folder Train_Sets/{modality} in {arguments.source}, got none")
+    cases = []
+    for folder in sorted((path for path in root.iterdir() if path.is_dir()), key=_numbers):
+        slices = tuple(sorted((folder / images).glob("*.dcm"), key=_numbers)) or (folder / images / "*.dcm",)
+        grounds = tuple(sorted((folder / masks).glob("*.png"), key=_numbers)) or (folder / masks / "*.png",)
+        cases.append(Case(f"{modality}_{folder.name}", folder.name, {IMAGE: slices, LABEL: grounds}))
+    cases = existing(cases, {None: PATIENTS}, arguments.partial)
+    labels = MapWeakLabels(len(CLASSES[modality]), mapping={grey: k for k, grey in enumerate(GREYS[modality])})
+    name = f"CHAOS {arguments.series}"
+    return convert(
+        Study(name, CLASSES[modality], cases, partial(_volume, labels=labels), [arguments.source]), arguments
+    )
+
+
+def _numbers(path: Path) -> tuple[list[int], str]:
+    return [int(digits) for digits in re.findall(r"\d+", path.stem)], path.name
+
+
+def _volume(case: Case, labels: MapWeakLabels) -> Files:
+    """Slices and masks, paired by the order of their names, then put in the order of their positions."""
+    slices, masks = case.files[IMAGE], case.files[LABEL]
+    assert isinstance(slices, tuple) and isinstance(masks, tuple)
+    if len(slices) != len(masks):
+        raise ValueError(f"expected a mask a slice, got {len(masks)} for {len(slices)} in {masks[0].parent}")
+    data = [pydicom.dcmread(path) for path in slices]
+    across, down = np.reshape(np.asarray(data[0].ImageOrientationPatient, float), (2, 3))
+    normal = np.cross(across, down)
+    positions = np.array([each.ImagePositionPatient for each in data], float)
+    order = np.argsort(positions @ normal)
+    steps = np.diff(positions[order], axis=0)
+    step = steps.mean(0) if len(steps) else normal * float(data[0].SliceThickness)
+    if len(steps) and np.abs(steps - step).max() > _UNEVEN * np.linalg.norm(step):
+        raise ValueError(
+            f"expected evenly spaced slices, got distances {np.linalg.norm(steps, axis=1)} in {slices[0].parent}"
+        )
+
+    row_spacing, column_spacing = map(float, data[0].PixelSpacing)
+    affine = np.eye(4)
+    affine[:3] = np.stack([across * column_spacing, down * row_spacing, step, positions[order[0]]], axis=1)
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM's axes run to the left and back, NIfTI's right and front
+    image = np.stack([_intensities(data[k]) for k in order]).transpose(2, 1, 0)
+    mask = np.stack([np.asarray(Image.open(masks[k]).convert("L")) for k in order]).transpose(2, 1, 0)
+    if mask.shape != image.shape:
+        raise ValueError(f"expected the shape {image.shape} of the image, got {mask.shape} in {masks[0].parent}")
+    return {IMAGE: encode_volume(image, affine), LABEL: encode_volume(map_values(mask, labels, masks[0]), affine)}
+
+
+def _intensities(data: Any) -> np.ndarray:
+    """Stored values times slope plus intercept, as integers where they are some."""
+    values = data.pixel_array * float(data.get("RescaleSlope", 1)) + float(data.get("RescaleIntercept", 0))
+    integers: np.ndarray = values.astype(np.int16)
+    return integers if (values == integers).all() else values.astype(np.float32)

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Any folder of images with a folder of masks (NIfTI, PNG, JPEG, BMP, TIFF, NPY), by name::
+
+    python -m data_prep folder --source DIR --labels labels.json --output STUDY
+    python -m data_prep folder --source DIR --images scans --image-pattern '(.+)_img\\.png' \\
+        --masks manual --mask-pattern '(.+)_mask\\.png' --labels labels.json --output STUDY
+
+Files of one key belong together. Their key is the first group of the pattern, which has to match the whole path below
+their folder, or all of it without a group; without a pattern, that path without its suffix. A pattern leaves out what
+it does not match.
+
+labels.json names the classes in their order, by the value or the colour they have in the masks, and the values that
+are no class: nobody annotated them (ignore_values), or there is no image (void_values)::
+
+    {"labels": {"other": 0, "road": 1}, "ignore_values": [2], "void_values": []}
+    {"labels": {"water": [226, 169, 41], "land": [132, 41, 246]}, "ignore_values": [[0, 0, 0]]}
+
+Palette pictures count by their indices. Of NPY files, two axes are rows and columns, three a volume. Images with
+strokes (--scribbles) need no mask; they go to training. Others are split by seed, whole patients (--patient-pattern).
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from data_prep.converters.decathlon import read_json
+from data_prep.engine.conversion import Case, Study, add_common_arguments, convert, raise_problems
+from data_prep.formats.pictures import SUFFIXES, files_by, load, picture_files, suffix_of
+from data_prep.formats.volumes import SUFFIXES as NIFTI
+from data_prep.formats.volumes import volume_files
+from medwsss.keys import IMAGE, LABEL, SCRIBBLE
+from medwsss.transforms import MapWeakLabels
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    add_common_arguments(parser)
+    parser.add_argument("--images", default="images", metavar="DIR", help="below the source (default: images)")
+    parser.add_argument("--masks", default="labels", metavar="DIR", help="below the source (default: labels)")
+    parser.add_argument("--scribbles", metavar="DIR", help="below the source (default: none)")
+    for kind in ("image", "mask", "scribble"):
+        parser.add_argument(
+            f"--{kind}-pattern", type=_regex, metavar="REGEX", help=f"of the {kind}s; its first group is the key"
+        )
+    parser.add_argument(
+        "--patient-pattern", type=_regex, metavar="REGEX", help="what of a key is the patient (default: all of it)"
+    )
+    parser.add_argument("--labels", type=Path, required=True, metavar="FILE", help="what values of the masks mean")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Convert."""
+    table = read_json(arguments.labels)
+    arguments.table = table  # a study made by another table is another study
+    names, labels = read_labels(table, arguments.labels)
+    patterns = {IMAGE: arguments.image_pattern, LABEL: arguments.mask_pattern, SCRIBBLE: arguments.scribble_pattern}
+    folders = {IMAGE: arguments.images, LABEL: arguments.masks, SCRIBBLE: arguments.scribbles}
+    roots = {key: arguments.source / folder for key, folder in folders.items() if folder}
+    found = {key: find_files(root, patterns[key]) for key, root in roots.items()}
+    cases = match(found, arguments.patient_pattern)
+    first = load(cases[0].paths[0])
+    spatial_dims, in_channels = first.ndim - 1, len(first)
+    if all(suffix_of(path) in NIFTI for path in cases[0].paths):
+        in_channels = 1  # as many would make a file of four axes, of which nothing says what the fourth one is
+        make = partial(volume_files, labels=labels, scribbles=labels)
+    else:
+        make = partial(
+            picture_files, labels=labels, scribbles=labels, in_channels=in_channels, spatial_dims=spatial_dims
+        )
+    void = bool(table.get("void_values")) or any(suffix_of(path) in (".tif", ".tiff") for path in cases[0].paths)
+    name = arguments.source.resolve().name
+    study = Study(name, names, cases, make, list(roots.values()), spatial_dims, in_channels, void)
+    return convert(study, arguments)
+
+
+def read_labels(table: Mapping[str, Any], path: Path) -> tuple[list[str], MapWeakLabels]:
+    """Names of the classes, and what values mean.
+
+    Raises:
+        ValueError: for a table that is not as the module says.
+    """
+    labels = table.get("labels")
+    if not isinstance(labels, dict) or not labels or table.keys() - {"labels", "ignore_values", "void_values"}:
+        raise ValueError(f"expected labels (name: value), ignore_values and void_values, got {table} in {path}")
+    others = [table.get(key, []) for key in ("ignore_values", "void_values")]
+    ignored, void = (value if isinstance(value, list) else [value] for value in others)
+    values = [*labels.values(), *ignored, *void]
+    kinds = {len(value) if isinstance(value, list) else type(value) for value in values}
+    if kinds == {3}:
+        return list(labels), MapWeakLabels(len(labels), ignored, void, colors=list(labels.values()))
+    mapping = {value: k for k, value in enumerate(labels.values())} if kinds == {int} else {}
+    if len(mapping) != len(labels):
+        raise ValueError(f"expected a value or a colour [r, g, b] for each class, none twice, got {table} in {path}")
+    return list(labels), MapWeakLabels(len(labels), ignored, void, mapping=mapping)
+
+
+def find_files(folder: Path, pattern: str | None) -> dict[str, Path]:
+    """The files in ``folder`` by key.
+
+    Raises:
+        ValueError: for none, and for two of one key.
+    """
+    keys = {}
+    for path in folder.rglob("*"):
+        suffix, name = suffix_of(path), path.relative_to(folder).as_posix()
+        if suffix and not path.name.startswith("."):
+            matched = re.fullmatch(pattern or f"(.+){re.escape(suffix)}", name, 0 if pattern else re.IGNORECASE)
+            if matched:
+                keys[path] = _group(matched)
+    if not keys:
+        raise ValueError(
+            f"expected files ({', '.join(SUFFIXES)}) that match {pattern or 'by suffix'}, got none in {folder}"
+        )
+    return files_by(keys, keys.__getitem__)
+
+
+def match(found: Mapping[str, Mapping[str, Path]], patient_pattern: str | None) -> list[Case]:
+    """A case an image.
+
+    Raises:
+        ValueError: a line each for images without mask and strokes, masks and strokes without image, and keys in which
+            the pattern finds no patient; and if no image has a mask.
+    """
+    images = found[IMAGE]
+    problems, cases = [], []
+    for kind in found.keys() - {IMAGE}:
+        problems += [
+            f"expected an image for {path}, got none" for key, path in found[kind].items() if key not in images
+        ]
+    for key, image in sorted(images.items()):
+        files = {kind: found[kind][key] for kind in (IMAGE, LABEL, SCRIBBLE) if key in found.get(kind, ())}
+        patient = re.search(patient_pattern, key) if patient_pattern else None
+        if len(files) == 1:
+            problems.append(f"expected a mask or strokes for {image}, got none")
+        if patient_pattern and not patient:
+            problems.append(f"expected {patient_pattern} to find the patient, got none in {key}")
+        whose = _group(patient) if patient else key
+        cases.append(Case(key.replace("/", "_"), whose, files, None if LABEL in files else "training"))
+    if not any(LABEL in case.files for case in cases):
+        problems.append("expected a mask for some image: validation needs them, got none")
+    raise_problems(problems)
+    return cases
+
+
+def _regex(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"expected a regular expression, got {text}: {error}") from error
+    return text
+
+
+def _group(matched: re.Match[str]) -> str:
+    """The first group, or all of the match if there is none."""
+    return matched[min(matched.re.groups, 1)]

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MSCMR (late gadolinium enhancement) with expert scribbles, in CycleMix's layout and with its split::
+
+    MSCMR_dataset/train/images/subject2_DE.nii.gz      labels/subject2_DE_scribble.nii.gz     25; 4 is unlabelled
+    MSCMR_dataset/val/images/subject1_DE.nii.gz        labels/subject1_DE_manual.nii.gz       5
+    MSCMR_dataset/TestSet/images/subject3_DE.nii.gz    labels/subject3_DE_manual.nii.gz       15
+
+The mask of subject 43 fits its image voxel by voxel while its affine does not: the images' affines count.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+from data_prep.engine.completeness import add_partial_argument, existing
+from data_prep.engine.conversion import Case, Study, add_common_arguments, convert
+from data_prep.engine.splits import SECTIONS, SPLITS
+from data_prep.formats.volumes import volume_files
+from medwsss.keys import IMAGE, LABEL, SCRIBBLE
+from medwsss.transforms import SCHEMAS, MapWeakLabels
+
+CLASSES = ("background", "right ventricle cavity", "myocardium", "left ventricle cavity")
+FOLDERS = dict(zip(SECTIONS, ("train", "val", "TestSet")))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    add_common_arguments(parser)
+    add_partial_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Convert."""
+    root = next((path for path in (arguments.source / "MSCMR_dataset", arguments.source) if path.is_dir()), None)
+    if root is None or not (root / "train").is_dir():
+        raise ValueError(f"expected folders {', '.join(FOLDERS.values())} in {arguments.source}, got none")
+    (split,) = SPLITS["mscmr"]
+    cases = []
+    for section, folder in FOLDERS.items():
+        key, ending = (SCRIBBLE, "scribble") if section == "training" else (LABEL, "manual")
+        for number in sorted(getattr(split, section)):
+            name = f"subject{number}_DE"
+            files = {
+                IMAGE: root / folder / "images" / f"{name}.nii.gz",
+                key: root / folder / "labels" / f"{name}_{ending}.nii.gz",
+            }
+            cases.append(Case(name, f"subject{number}", files, section))
+    cases = existing(cases, {section: len(getattr(split, section)) for section in SECTIONS}, arguments.partial)
+    scribbles = MapWeakLabels.of(SCHEMAS["mscmr"]())
+    make = partial(volume_files, labels=MapWeakLabels(len(CLASSES)), scribbles=scribbles, trust_voxels=True)
+    return convert(Study("MSCMR", CLASSES, cases, make, [arguments.source]), arguments)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""WORD, abdominal CT with 16 organs, in its official layout (also below ``WORD-V0.1.0``)::
+
+    imagesTr/word_0002.nii.gz    labelsTr/…    scribblesTr/…    100 cases
+    imagesVal/…                  labelsVal/…                     20 cases
+    imagesTs/…                   labelsTs/…                      30 cases; its masks are an archive of their own
+
+Without ``scribblesTr`` the study is dense. WORD's scribble generator writes 255 where nothing is labelled.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+from data_prep.engine.completeness import add_partial_argument, existing
+from data_prep.engine.conversion import Case, Study, add_common_arguments, convert
+from data_prep.engine.splits import SECTIONS
+from data_prep.formats.volumes import stem, volume_files
+from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED
+from medwsss.transforms import MapWeakLabels
+
+CLASSES = (
+    *("background", "liver", "spleen", "left kidney", "right kidney", "stomach", "gallbladder", "esophagus"),
+    *("pancreas", "duodenum", "colon", "intestine", "adrenal", "rectum", "bladder"),
+    *("left head of femur", "right head of femur"),
+)
+ENDINGS = dict(zip(SECTIONS, ("Tr", "Val", "Ts")))
+COUNTS = dict(zip(SECTIONS, (100, 20, 30)))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    add_common_arguments(parser)
+    add_partial_argument(parser)
+    parser.add_argument(
+        "--ignore-value",
+        type=int,
+        default=UNLABELED,
+        metavar="V",
+        help=f"of unlabelled voxels in scribblesTr (default: {UNLABELED})",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Convert."""
+    source = arguments.source
+    root = source / "WORD-V0.1.0" if (source / "WORD-V0.1.0").is_dir() else source
+    has_scribbles = (root / "scribblesTr").is_dir()
+    sections = [section for section in SECTIONS if section != "test" or (root / "labelsTs").is_dir()]
+    cases = []
+    for section in sections:
+        for image in sorted((root / f"images{ENDINGS[section]}").glob("*.nii.gz")):
+            files = {IMAGE: image, LABEL: root / f"labels{ENDINGS[section]}" / image.name}
+            if has_scribbles and section == "training":
+                files[SCRIBBLE] = root / "scribblesTr" / image.name
+            cases.append(Case(stem(image), stem(image), files, section))
+    cases = existing(cases, {section: COUNTS[section] for section in sections}, arguments.partial)
+    scribbles = MapWeakLabels(len(CLASSES), ignore_values=arguments.ignore_value)
+    make = partial(volume_files, labels=MapWeakLabels(len(CLASSES)), scribbles=scribbles)
+    return convert(Study("WORD", CLASSES, cases, make, [source]), arguments)

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person reads when a study is ready: a table, and the commands that come next."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+from data_prep.engine.journal import file_names
+from data_prep.engine.splits import SECTIONS
+from medwsss.keys import LABEL, SCRIBBLE, VOID
+
+
+def summary(datalist: Path) -> str:
+    """The text for the study of ``datalist``."""
+    study = json.loads(datalist.read_bytes())
+    lines = [f"{study['name']}: {study['num_classes']} classes", f"{'':<12}{'items':>8}{'patients':>10}{'MB':>10}"]
+    for section in SECTIONS:
+        files = {name for item in study[section] for name in file_names(item)}
+        megabytes = sum((datalist.parent / name).stat().st_size for name in files) / 1e6
+        patients = len({item["patient"] for item in study[section]})
+        lines.append(f"{section:<12}{len(study[section]):>8}{patients:>10}{megabytes:>10.1f}")
+    dense = any(SCRIBBLE not in item for item in study["training"])
+    lines += ["check it:", f"  python -m data_prep check {shlex.quote(str(datalist))}" + " --dense" * dense]
+    if dense:
+        lines += ["draw strokes into dense masks:", f"  python -m data_prep scribbles --datalist {datalist} --output …"]
+    return "\n".join([*lines, "train:", f"  {training_command(datalist)}"])
+
+
+def training_command(datalist: Path) -> str:
+    """The command that trains on ``datalist``, with every override that its data need.
+
+    For colour pictures it is the bundle of photographs with the small network, which needs neither a GPU nor weights.
+    """
+    study = json.loads(datalist.read_bytes())
+    options = {"dataset_dir": str(datalist.parent), "num_classes": study["num_classes"]}
+    options["ignore_values"] = study["ignore_values"]
+    config, defaults = "bundles/scribble/train.json", {"void_values": [], "spatial_dims": 3, "in_channels": 1}
+    if (study["spatial_dims"], study["in_channels"]) == (2, 3):
+        config = "['bundles/scribble_2d/train.json','bundles/scribble_2d/small.json']"
+        defaults = {"void_values": [VOID], "spatial_dims": 2, "in_channels": 3}
+    options |= {key: study[key] for key, default in defaults.items() if study[key] != default}
+    if any(SCRIBBLE not in item for item in study["training"]):
+        options["annotation_key"] = LABEL
+    words = ["python", "-m", "monai.bundle", "run", "training", "--config_file", shlex.quote(config)]
+    return " ".join([*words, *(f"--{key} {shlex.quote(str(value))}" for key, value in options.items())])

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Image, scribble, soft pseudo-label, prediction and ground truth side by side, as one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from monai.utils import convert_to_numpy
+from torch import Tensor
+
+from medwsss.keys import UNLABELED, VOID
+
+__all__ = ["class_colors", "render"]
+
+
+def class_colors(count: int) -> np.ndarray:
+    """``count`` x 3 colours in [0, 1]: slate for background, then matplotlib's ``tab10`` and ``tab20b``, repeated."""
+    maps = matplotlib.colormaps
+    palette = [(0.30, 0.36, 0.46), *maps["tab10"].colors, *maps["tab20b"].colors]  # type: ignore[attr-defined]
+    return np.array([palette[k % len(palette)] for k in range(count)])
+
+
+def render(
+    image: Tensor,
+    *,
+    class_names: Sequence[str],
+    scribble: Tensor | None = None,
+    pseudo_label: Tensor | None = None,
+    prediction: Tensor | None = None,
+    label: Tensor | None = None,
+    title: str = "",
+) -> np.ndarray:
+    """One panel: a column for everything given, with titles and a legend of the classes.
+
+    A pseudo-label is shown as ``rgb_i = Σ_k y_i^k colour_k`` (Figure 4 of the paper). ``UNLABELED`` lets the image
+    through, ``VOID`` is hatched in grey. The first array axis runs to the right, as MONAI reads images. Of a volume one
+    sees the slice across its thinnest axis (the last of equals) with the most foreground in the first of scribble,
+    label and prediction that is there.
+
+    Args:
+        image: ``C *S`` with two axes or more; three channels are red, green and blue, of any other number the first is
+            shown, from the slice's 1st to 99th percentile.
+        class_names: one for each class, background first.
+        scribble: ``1 *S`` classes, ``UNLABELED`` or ``VOID``.
+        pseudo_label: ``K *S`` on the simplex.
+        prediction: ``K *S`` scores of any kind or ``1 *S`` classes.
+        label: ``1 *S`` classes or ``K *S`` one-hot.
+        title: heading of the whole.
+
+    Returns:
+        H x W x 3 uint8.
+    """
+    colors = class_colors(len(class_names))
+    given = {"scribble": scribble, "prediction": prediction, "ground truth": label}
+    maps = {name: _classes(tensor) for name, tensor in given.items() if tensor is not None}
+    reference = next(
+        (maps[k] for k in ("scribble", "ground truth", "prediction") if k in maps), np.zeros(image.shape[1:])
+    )
+    plane = _plane((reference > 0) & (reference < VOID))
+
+    grey = _stretch(convert_to_numpy(image)[(slice(None), *plane)])
+    columns = {"image": grey, **{name: _paint(grey, classes[plane], colors) for name, classes in maps.items()}}
+    if pseudo_label is not None:
+        columns["pseudo-label"] = np.einsum(
+            "kxy,kc->xyc", convert_to_numpy(pseudo_label)[(slice(None), *plane)], colors
+        ).clip(0, 1)
+    order = [k for k in ("image", "scribble", "pseudo-label", "prediction", "ground truth") if k in columns]
+
+    width, height = grey.shape[:2]
+    figure = Figure(figsize=(2.5 * len(order), 2.5 * height / width + 0.9), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)  # no pyplot: no global state, no display
+    for axes, name in zip(figure.subplots(1, len(order), squeeze=False)[0], order):
+        axes.imshow(columns[name].swapaxes(0, 1), interpolation="nearest")
+        axes.set_title(name, fontsize=10)
+        axes.set_axis_off()
+    figure.suptitle(title, fontsize=11)
+    patches = [Patch(color=tuple(color), label=name) for color, name in zip(colors, class_names)]
+    figure.legend(handles=patches, loc="outside lower center", ncols=2 * len(order), fontsize=8, frameon=False)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
+
+
+def _classes(scores: Tensor) -> np.ndarray:
+    """``1 *S`` classes or ``K *S`` scores to ``*S`` classes."""
+    array = convert_to_numpy(scores)
+    return np.asarray(array[0] if len(array) == 1 else array.argmax(0)).astype(int)
+
+
+def _plane(foreground: np.ndarray) -> tuple[slice | int, ...]:
+    """Index that leaves two axes of ``*S``: slices with the most foreground, the middle one where there is none."""
+    index: list[slice | int] = [slice(None)] * foreground.ndim
+    for axis in sorted(range(foreground.ndim), key=lambda a: (foreground.shape[a], -a))[: max(foreground.ndim - 2, 0)]:
+        counts = foreground.sum(tuple(a for a in range(foreground.ndim) if a != axis))
+        index[axis] = int(counts.argmax()) if counts.any() else len(counts) // 2
+    return tuple(index)
+
+
+def _stretch(image: np.ndarray) -> np.ndarray:
+    """``C X Y`` of any range to ``X Y 3`` in [0, 1]."""
+    channels = image if len(image) == 3 else image[:1].repeat(3, 0)
+    low, high = np.percentile(channels, (1, 99))
+    return np.moveaxis(((channels - low) / max(high - low, 1e-8)).clip(0, 1), 0, -1)
+
+
+def _paint(grey: np.ndarray, classes: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """Classes in their colours over the image."""
+    picture = grey.copy()
+    known = (classes != UNLABELED) & (classes != VOID)
+    picture[known] = colors[classes[known]]
+    stripes = np.where(np.indices(classes.shape).sum(0) % 4 < 2, 0.45, 0.65)
+    picture[classes == VOID] = stripes[classes == VOID, None]
+    return picture

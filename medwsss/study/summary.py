@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A study checked before training: all its cases, each file read once."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from medwsss.keys import IMAGE, SCRIBBLE, UNLABELED, VOID
+from medwsss.study.findings import Case, examine
+from medwsss.study.mapping import MapWeakLabels
+
+_SHOWN = 4  # channels whose ranges a table shows; of more than that, one range of them all
+
+Extent = tuple[tuple[float, ...], tuple[float, ...]]  #: smallest and largest value an axis or channel
+
+
+def _no_voxels() -> torch.Tensor:
+    return torch.zeros(256, dtype=torch.int64)
+
+
+@dataclass
+class DatalistSummary:
+    """What a data list holds; ranges are smallest and largest value, an axis (a channel) each."""
+
+    num_classes: int
+    items: int = 0
+    voxels: torch.Tensor = field(default_factory=_no_voxels)  #: of each value of what trains: scribble, else mask
+    mask_voxels: torch.Tensor = field(default_factory=_no_voxels)  #: of each value of dense masks
+    compared: int = 0  #: seeds where a mask knows better
+    contradictions: int = 0  #: of those, the ones of another class
+    shape: Extent | None = None
+    spacing: Extent | None = None  #: in mm where the files say so
+    intensity: Extent | None = None
+    channels: int | None = None  #: of the first image
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    _first: dict[str, str] = field(default_factory=dict)  # digest of an image: its name
+
+    def add(self, case: Case, name: str) -> None:
+        """Add a case; ``name`` is its image's."""
+        self.errors += case.errors
+        self.warnings += case.warnings
+        if not case.shape:
+            return
+        channels, *shape = case.shape
+        if self.channels is None:
+            self.channels, self.shape = channels, (tuple(shape), tuple(shape))
+        axes = len(self.shape[0]) if self.shape else 0
+        fits = (channels, len(shape)) == (self.channels, axes)
+        if not fits:
+            self.errors.append(
+                f"expected {self.channels} channels and {axes} axes as in the first image, "
+                f"got {channels} and {len(shape)} in {name}"
+            )
+        if case.digest in self._first:
+            self.warnings.append(
+                f"expected different images, got the same voxels in {name} and {self._first[case.digest]}"
+            )
+        self._first.setdefault(case.digest, name)
+        if case.errors or not fits:
+            return
+        self.items += 1
+        for voxels, counts in (
+            (self.voxels, case.mask if case.seeds is None else case.seeds),
+            (self.mask_voxels, case.mask),
+        ):
+            if counts is not None:
+                voxels += counts
+        self.compared += case.compared
+        self.contradictions += case.contradictions
+        self.shape = _widened(self.shape, shape, shape)
+        self.spacing = _widened(self.spacing, case.spacing, case.spacing)
+        self.intensity = _widened(self.intensity, case.low, case.high)
+
+    def close(self) -> None:
+        """What only the whole list tells: classes that are never seeded."""
+        if unseeded := [k for k in range(self.num_classes) if self.voxels.any() and not self.voxels[k]]:
+            self.warnings.append(f"expected seeds of every class, got none in the whole list of classes {unseeded}")
+
+    @property
+    def typical_spacing(self) -> list[float]:
+        """One spacing for the whole list, for the distances in pair weights: the geometric middle of the range."""
+        return _middle(self.spacing)
+
+    @property
+    def typical_shape(self) -> list[float]:
+        """The geometric middle of the range of shapes."""
+        return _middle(self.shape)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """``{digest of an image's voxels: its name}``."""
+        return self._first
+
+    def __str__(self) -> str:
+        total = max(int(self.voxels.sum()), 1)
+        rows = [(f"class {k}", k) for k in range(self.num_classes)] + [("unlabelled", UNLABELED), ("void", VOID)]
+        masks = bool(self.mask_voxels.any()) and not torch.equal(self.voxels, self.mask_voxels)
+        lines = [f"{self.items} items", f"{'label':<12}{'voxels':>14}{'share':>10}" + f"{'of mask':>10}" * masks]
+        for name, k in rows:
+            line = f"{name:<12}{int(self.voxels[k]):>14}{int(self.voxels[k]) / total:>10.3%}"
+            if masks and k < self.num_classes:
+                line += f"{int(self.voxels[k]) / max(int(self.mask_voxels[k]), 1):>10.3%}"
+            lines.append(line)
+        intensity = self.intensity
+        if intensity and len(intensity[0]) > _SHOWN:
+            intensity = (min(intensity[0]),), (max(intensity[1]),)
+        for name, extent in (("shape", self.shape), ("spacing", self.spacing), ("intensity", intensity)):
+            low, high = (" x ".join(f"{v:g}" for v in values) for values in extent or ((), ()))
+            lines.append(f"{name:<12}{low} .. {high}")
+        if self.compared:
+            lines.append(f"{'agreement':<12}{self.contradictions} of {self.compared} seeds contradict the mask")
+        return "\n".join(lines)
+
+
+def check_datalist(
+    items: Sequence[Mapping[str, Any]],
+    labels: MapWeakLabels,
+    image_key: str = IMAGE,
+    label_key: str = SCRIBBLE,
+    dense: bool = False,
+) -> DatalistSummary:
+    """Open every file of a data list once and check that one can train on it.
+
+    Args:
+        items: from :py:func:`medwsss.study.datalist.load_datalist`.
+        labels: what the label values mean.
+        image_key: key of the images.
+        label_key: key of the label maps.
+        dense: the labels are dense masks and may label most voxels.
+
+    Returns:
+        counts and ranges, with a table as its text.
+
+    Raises:
+        ValueError: one line for each file that cannot be read, for each image with NaN or infinity, with another
+            number of channels or axes than the first, or with another shape or affine than its label map, for each
+            label map with undeclared values, and for each scribble with more than half of its voxels labelled, which
+            is a dense mask or has an inverted ignore value.
+
+    Warns:
+        UserWarning: for a volume without any seed, for images that are there twice, and for classes that are never
+            seeded in the whole list.
+    """
+    if not items:
+        raise ValueError("expected a data list with at least one item, got an empty one")
+    summary = DatalistSummary(labels.num_classes)
+    role = "mask" if dense else "scribble"
+    for item in tqdm(items, desc="checking data", disable=None):
+        summary.add(examine(item[image_key], labels, **{role: item[label_key]}), str(item[image_key]))
+    raise_problems(summary.errors)
+    summary.close()
+    for text in summary.warnings:
+        warnings.warn(text, stacklevel=2)
+    return summary
+
+
+def raise_problems(problems: Sequence[str]) -> None:
+    """Raise one ``ValueError`` for all problems, if there are any."""
+    if problems:
+        raise ValueError(f"expected a usable data list, got {len(problems)} problems:\n" + "\n".join(problems))
+
+
+def _middle(extent: Extent | None) -> list[float]:
+    low, high = extent or ((), ())
+    return [math.sqrt(a * b) for a, b in zip(low, high)]
+
+
+def _widened(extent: Extent | None, low: Sequence[float], high: Sequence[float]) -> Extent:
+    old_low, old_high = extent or (tuple(low), tuple(high))
+    return tuple(map(min, old_low, low)), tuple(map(max, old_high, high))

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A mistyped override is refused with the name that was probably meant."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from medwsss.bundle.overrides import check_override_names, check_patch_size
+
+BUNDLE = "/somewhere/site-packages/monai/bundle/__main__.py"
+
+
+@pytest.fixture
+def configs(tmp_path):
+    train, overlay = tmp_path / "train.json", tmp_path / "overlay.json"
+    train.write_text(json.dumps({"epochs": 1, "batch_size": 2, "net": {"channels": 1}, "broken": "$1/0"}))
+    overlay.write_text(json.dumps({"sigma": 3, "net#channels": 2}))
+    (tmp_path / "args.json").write_text(json.dumps({"config_file": str(train), "epochs": 7}))
+    (tmp_path / "bad_args.json").write_text(json.dumps({"config_file": str(train), "epoch": 7}))
+    return {"train": str(train), "overlay": str(overlay), "folder": str(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run training --config_file {train} --epochs 3",
+        "run training --config_file={train} --epochs=3 --batch-size 4",
+        "run --run_id training --config_file ['{train}','{overlay}'] --sigma 1 --epochs 2",
+        "run training --config_file {train},{overlay} --sigma 1",
+        "run training --config_file {train} --net#channels 3 --net::chanels 3",
+        "run training --config_file {train} --meta_file m --logging_file False --workflow_type train",
+        "run training --config_file {train} --tracking mlflow --experiment_name x",
+        "run training --args_file {folder}/args.json --batch_size 3",
+        "run training --epoch 3",  # no config: MONAI's business
+        "ckpt_export --epoch 3 --config_file {train}",
+    ],
+)
+def test_accepted(command, configs):
+    check_override_names([BUNDLE, *command.format(**configs).split(" ")])
+
+
+@pytest.mark.parametrize(
+    "command, told",
+    [
+        ("run training --config_file {train} --epoch 3", "unknown override --epoch, did you mean --epochs?"),
+        ("run training --config_file={train} --epoch=3", "unknown override --epoch, did you mean --epochs?"),
+        ("run training --epoch 3 --config_file ['{train}','{overlay}']", "--epoch, did you mean --epochs?"),
+        ("run training --config_file {train} --batchsize 3", "--batchsize, did you mean --batch_size?"),
+        ("run training --config_file {train} --sigma 3", "unknown override --sigma"),  # only in the overlay
+        ("run training --config_file {train} --experiment_name x", "unknown override --experiment_name"),
+        ("run training --config_files {train} --config_file {train}", "--config_files, did you mean --config_file?"),
+        ("run training --args_file {folder}/bad_args.json", "--epoch, did you mean --epochs?"),
+        ("run training --config_file {train} --epoch 3 --sgma 1", "--epoch, did you mean --epochs?; unknown"),
+    ],
+)
+def test_refused(command, told, configs):
+    with pytest.raises(ValueError, match="expected overrides") as error:
+        check_override_names([BUNDLE, *command.format(**configs).split(" ")])
+    assert told in str(error.value)
+
+
+@pytest.mark.parametrize("argv", [["train.py", "run", "--epoch", "3"], ["pytest"], [""], [BUNDLE]])
+def test_other_commands_are_left_alone(argv):
+    check_override_names(argv)
+
+
+@pytest.mark.slow
+def test_in_the_real_command(tmp_path):
+    config = {
+        "epochs": 1,
+        "imports": ["$from medwsss.bundle.overrides import check_override_names, check_patch_size"],
+        "initialize": ["$check_override_names()"],
+        "training": ["$print('epochs', @epochs)"],
+    }
+    (tmp_path / "train.json").write_text(json.dumps(config))
+    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", "train.json"]
+    good = subprocess.run([*command, "--epochs", "3"], cwd=tmp_path, capture_output=True, text=True)
+    assert good.returncode == 0 and "epochs 3" in good.stdout
+    bad = subprocess.run([*command, "--epoch", "3"], cwd=tmp_path, capture_output=True, text=True)
+    assert bad.returncode != 0 and "unknown override --epoch, did you mean --epochs?" in bad.stderr
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "strides"), [([48, 48, 16], [2, 2, 2]), ([24, 24, 7], [[2, 2, 1], [2, 2, 1], [2, 2, 1]])], ids=str
+)
+def test_a_patch_that_the_strides_divide_passes(patch_size, strides):
+    check_patch_size(patch_size, 3, [4, 8, 16, 32], strides)
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "strides", "message"),
+    [
+        ([48, 48], [2, 2, 2], r"3 numbers .*got \[48, 48\]"),
+        ([48, 48, 10], [2, 2, 2], r"divisible by \[8, 8, 8\].*\[48, 48, 8\] would do"),
+        ([48, 48, 16], [2, 2], "one stride fewer"),
+    ],
+    ids=["axes", "divisible", "strides"],
+)
+def test_a_patch_that_cannot_work_is_refused_with_one_that_can(patch_size, strides, message):
+    with pytest.raises(ValueError, match=message):
+        check_patch_size(patch_size, 3, [4, 8, 16, 32], strides)

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Readers: odd files are read as their description and other libraries say, or refused with the reason."""
+
+from __future__ import annotations
+
+import re
+import zlib
+
+import nibabel as nib
+import numpy as np
+import pytest
+from monai.transforms import LoadImage, LoadImaged
+from PIL import Image
+
+from medwsss.study import readers
+from medwsss.study.readers import StudyReader
+
+load = LoadImage(reader=StudyReader(), ensure_channel_first=True)
+
+# file: channels and axes, smallest and largest value (None: NaN), voxel sizes, of which the first axes' signs
+ODD = {
+    "nifti/example4d.nii.gz": ((2, 128, 96, 24), (0, 1162), (2, 2, 2.2)),
+    "nifti/example_nifti2.nii.gz": ((2, 32, 20, 12), (46, 757), (2, 2, 2.2)),
+    "nifti/functional.nii": ((20, 17, 21, 3), (629.826, 5571.62), (4, 4, 8)),  # scaled by slope and intercept
+    "nifti/anatomical.nii": ((1, 33, 41, 25), (-610, 30393), (2, 2, 2)),
+    "nifti/anatomical_label.nii.gz": ((1, 33, 41, 25), (0, 1), (2, 2, 2)),
+    "nifti/reoriented_anat_moved.nii": ((1, 21, 26, 22), (0, 21199.936), (4, 4, 4)),
+    "nifti/example_ct_sm.nii.gz": ((1, 122, 101, 30), (-1100, 1207), (3, 3, 3)),
+    "nifti/example_ct_sm_T300_output.nii.gz": ((1, 122, 101, 30), (0, 1), (3, 3, 3)),
+    "nifti/hippocampus_118.nii.gz": ((1, 37, 52, 33), (1, 168), (1, 1, 1)),
+    "nifti/mscmr_subject43_DE_slices6-8.nii.gz": ((1, 480, 480, 3), (0, 2792), (0.73, 0.73, 5)),
+    "nifti/mscmr_subject43_DE_manual_slices6-8.nii.gz": ((1, 480, 480, 3), (0, 3), (0.73, 0.73, 5)),
+    "dicom/examples_rgb_color.dcm": ((3, 320, 240), (0, 255), None),  # colours are channels, not a third axis
+    "dicom/CT_small.dcm": ((1, 128, 128), (-896, 1167), (0.661, 0.661)),  # stored 128..2191, intercept -1024
+    "tiff/RGBA.uint16.tif": ((4, 634, 411), (0, 10000), (1.38, 1.379)),
+    "tiff/rotated.tif": ((1, 10, 15), (0, 149), (20, 10)),
+    "tiff/float_nan.tif": ((1, 3, 2), None, (100, 100)),
+    "tiff/float_raster_with_nodata.tif": ((1, 13, 12), (-3.4e38, 0.25), (500, 500)),
+    "tiff/goes.tif": ((3, 542, 542), (0, 198), (20054.96, 20054.96)),
+    "tiff/all-nodata.tif": ((4, 71, 2475), (0, 0), (3, 3)),
+}
+REFUSED = {
+    "dicom/MR_truncated.dcm": "ValueError in .*MR_truncated.dcm: The number of bytes of pixel data is less",
+    "tiff/corrupt.tif": "RasterioIOError in .*corrupt.tif: ",
+}
+
+
+def odd(shared_data, name):
+    file = shared_data / "odd_files" / name
+    if not file.exists():
+        pytest.skip(f"needs the real file {file}")
+    return file
+
+
+def test_every_odd_file_is_here(shared_data):
+    folder = odd(shared_data, "README.md").parent
+    files = {str(f.relative_to(folder)) for kind in ("nifti", "dicom", "tiff") for f in folder.glob(f"{kind}/*")}
+    assert files == {*ODD, *REFUSED}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_files_are_read(shared_data, name):
+    shape, extent, sizes = ODD[name]
+    image = load(odd(shared_data, name))
+    assert image.shape == shape
+    if extent is None:
+        assert image.isnan().any()
+    else:
+        assert [float(image.min()), float(image.max())] == pytest.approx(extent, rel=1e-5)
+    assert image.meta["placed"]
+    if sizes is not None:
+        columns = np.linalg.norm(image.affine.numpy()[:3, : len(sizes)], axis=0)
+        assert columns == pytest.approx(sizes, rel=0.01)
+    if name.startswith("nifti"):
+        assert image.affine.numpy() == pytest.approx(nib.load(odd(shared_data, name)).affine, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_odd_files_are_refused_with_the_reason(shared_data, name):
+    with pytest.raises(ValueError, match=REFUSED[name]):
+        load(odd(shared_data, name))
+
+
+def test_raster_axes_bands_nodata_and_geotransform(tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    bands = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)  # two bands of three rows of four
+    transform = rasterio.transform.Affine(30, 0, 500, 0, -30, 900)
+    with rasterio.open(
+        tmp_path / "a.tif", "w", "GTiff", 4, 3, 2, dtype="int16", transform=transform, nodata=-9, crs="EPSG:32633"
+    ) as raster:
+        raster.write(bands)
+    image = load(tmp_path / "a.tif")
+    assert (image.numpy() == bands.swapaxes(1, 2)).all() and image.meta["nodata"] == -9
+    assert image.affine.tolist() == [[30, 0, 0, 500], [0, -30, 0, 900], [0, 0, 1, 0], [0, 0, 0, 1]]
+    assert load([tmp_path / "a.tif"] * 2).shape == (4, 4, 3)  # several files: all their bands
+
+
+def test_without_rasterio_the_message_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "has_rasterio", False)
+    (tmp_path / "a.tif").write_bytes(b"II*\0")
+    with pytest.raises(ValueError, match=r"a.tif: a TIFF needs rasterio: pip install medwsss\[data\]"):
+        load(tmp_path / "a.tif")
+
+
+def sixteen_bit_png(path):
+    """Pillow cannot write one: two pixels of 3 x 16 bits."""
+
+    def chunk(kind, data):
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    header = (2).to_bytes(4, "big") + (1).to_bytes(4, "big") + bytes([16, 2, 0, 0, 0])
+    pixels = zlib.compress(b"\0" + np.array([1, 2, 3, 60000, 2, 1], ">u2").tobytes())
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
+
+
+GREY = np.array([[0, 1, 2], [3, 4, 5]], np.uint8)  # two rows of three
+
+
+def test_pictures_run_along_rows_first(tmp_path):
+    Image.fromarray(GREY).save(tmp_path / "a.png")
+    image = load(tmp_path / "a.png")
+    assert (image.numpy() == GREY.T[None]).all() and not image.meta["placed"]
+
+
+def test_a_palette_is_read_as_indices(tmp_path):
+    picture = Image.fromarray(GREY).convert("P")
+    picture.putdata(GREY.ravel().tolist())
+    picture.putpalette([200 - k for k in range(3 * 6)])
+    picture.save(tmp_path / "a.png")
+    image = load(tmp_path / "a.png")
+    assert (image.numpy() == GREY.T[None]).all() and image.meta["mode"] == "P"
+
+
+def test_a_photo_is_turned_as_it_is_displayed(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn a quarter clockwise to display
+    Image.fromarray(np.repeat(GREY[..., None] * 40, 3, -1)).save(tmp_path / "a.png", exif=exif)
+    assert (load(tmp_path / "a.png").numpy()[0] == np.rot90(GREY * 40, -1).T).all()
+
+
+def test_printers_colours_become_rgb(tmp_path):
+    Image.new("CMYK", (4, 2), (0, 255, 255, 0)).save(tmp_path / "a.jpg")
+    image = load(tmp_path / "a.jpg")
+    assert image.shape == (3, 4, 2)
+    assert image[:, 0, 0].numpy() == pytest.approx([255, 0, 0], abs=8)
+
+
+def pickled(path):
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+
+
+@pytest.mark.parametrize(
+    "name, write, told",
+    [
+        ("a.png", lambda path: Image.new("RGBA", (4, 2)).save(path), "an alpha channel (mode RGBA)"),
+        ("b.png", lambda path: Image.new("LA", (4, 2)).save(path), "an alpha channel (mode LA)"),
+        ("c.png", sixteen_bit_png, "16 bits a colour"),
+        ("d.npy", pickled, "allow_pickle=False"),
+        ("e.txt", lambda path: path.write_text("no image"), "DICOM"),
+        ("f.nii.gz", lambda path: path.write_bytes(b"\x1f\x8b broken"), "Cannot work out file type"),
+    ],
+)
+def test_refused_with_the_file_and_the_reason(tmp_path, name, write, told):
+    write(tmp_path / name)
+    with pytest.raises(ValueError, match=f"expected a readable image, .*{name}: .*{re.escape(told)}"):
+        load(tmp_path / name)
+
+
+def test_usable_in_a_bundle_by_its_name(tmp_path):
+    np.save(tmp_path / "a.npy", GREY.astype(np.float32))
+    loader = LoadImaged(["image"], reader="medwsss.study.readers.StudyReader", ensure_channel_first=True)
+    assert loader({"image": tmp_path / "a.npy"})["image"].shape == (1, 2, 3)

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes that work beside a parent that has used threads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.bundles.bundle import REPOSITORY
+
+SCRIPT = """
+import torch
+from medwsss.parallel import parallel_map
+
+def total(n):
+    return float(torch.ones(n, 1 << 20).softmax(1).sum())
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    total(2)
+    print(sorted(round(result) for _, result in parallel_map(total, [1, 2, 3], 2)))
+"""
+
+
+def test_workers_of_a_parent_with_threads_do_their_work(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, str(tmp_path / "script.py")]
+    # Without one thread a worker this waits forever.
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env={"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.strip() == "[1, 2, 3]", done.stderr
