@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that survive a kill at any moment.
+"""Files that survive a kill at any moment, and JSON that is what it should be.
 
 A file is written under a temporary name in the same folder, fsynced, renamed onto its final name, and the folder
 fsynced: a reader sees the old file or the new one, whole, whatever happens in between.
@@ -8,6 +8,7 @@ fsynced: a reader sees the old file or the new one, whole, whatever happens in b
 from __future__ import annotations
 
 import io
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -72,3 +73,27 @@ def load_verified(path: Path) -> Any:
 def bare(obj: Any) -> Any:
     """The module inside a data-parallel wrapper, so that a file does not depend on the number of processes."""
     return obj.module if isinstance(obj, (DataParallel, DistributedDataParallel)) else obj
+
+
+def read_json(path: str | os.PathLike, what: str = "a JSON object") -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Args:
+        path: the file.
+        what: it should be, for the error.
+
+    Raises:
+        ValueError: where there is none, naming the file.
+    """
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"expected {what} in JSON, got {path}: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"expected {what}, got a {type(content).__name__} in {path}")
+    return content
+
+
+def write_json(content: Any, path: str | os.PathLike) -> None:
+    """Indented JSON, whole or not at all."""
+    write_atomically(memoryview((json.dumps(content, indent=2) + "\n").encode()), Path(path))

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from monai.config import PathLike
 from monai.data import ImageReader, NibabelReader, NumpyReader, PILReader, PydicomReader, is_supported_format
+from monai.transforms import LoadImage
 from monai.utils import ensure_tuple, optional_import
 from PIL import Image, ImageOps
 
@@ -22,6 +25,30 @@ warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
 
 _ORIENTATION = 0x0112  # EXIF
 _PRINTED = ("CMYK", "YCbCr", "LAB", "HSV")  # modes that are colour pictures in another coordinate system
+
+
+#: Endings of the files that a folder is searched for; of those that begin alike, the longest first.
+SUFFIXES = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".npy")
+
+
+def suffix_of(path: PathLike) -> str:
+    """The ending of a file's name as it stands there: one of :data:`SUFFIXES` whatever its case, else what follows
+    the last dot."""
+    name = Path(path).name
+    known = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
+    return Path(name).suffix if known is None else name[-len(known) :]
+
+
+def stem_of(path: PathLike) -> str:
+    """A file's name without :func:`suffix_of`."""
+    name = Path(path).name
+    return name[: len(name) - len(suffix_of(name))]
+
+
+@functools.cache
+def loader() -> LoadImage:
+    """Any file of a study as a ``MetaTensor`` ``C *S``."""
+    return LoadImage(reader=StudyReader(), ensure_channel_first=True)
 
 
 class RasterReader(ImageReader):
