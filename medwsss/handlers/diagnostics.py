@@ -15,7 +15,7 @@ from torch import Tensor
 
 from medwsss.keys import HELD_OUT, PSEUDO_LABEL, SCRIBBLE
 from medwsss.metrics.pseudo_labels import decided_by
-from medwsss.terms.simplex import seed_mask, void_mask
+from medwsss.terms.simplex import seed_mask, unlabeled_mask
 
 __all__ = ["PseudoLabelDiagnostics"]
 
@@ -95,7 +95,7 @@ class PseudoLabelDiagnostics:
             rows = (count(held_out, asked & right) for right in (asked, network == held_out, labels == held_out))
             self._by_class[:3] += torch.stack(list(rows))
         if y is not None:
-            free = ~(seed_mask(scribble) | void_mask(scribble))
+            free = unlabeled_mask(scribble)
             self._by_class[3:] += torch.stack([count(scribble, seed_mask(scribble)), count(labels, free)])
             changed = free & (labels != network)
             certain = torch.where(free, y.amax(1, keepdim=True), 0)

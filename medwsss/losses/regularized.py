@@ -12,10 +12,9 @@ from medwsss.keys import GUIDE
 from medwsss.losses.partial_cross_entropy import PartialCrossEntropyLoss, scribble_of
 from medwsss.losses.reduction import voxel_count
 from medwsss.terms.cross_entropies import cross_entropy
-from medwsss.terms.energy import potts
-from medwsss.terms.neighborhoods import GridNeighborhood
+from medwsss.terms.neighborhoods import GridNeighborhood, Neighborhood
 from medwsss.terms.relaxations import RELAXATIONS
-from medwsss.terms.simplex import seed_mask, void_mask
+from medwsss.terms.simplex import unlabeled_mask, void_mask
 
 __all__ = ["RegularizedLoss"]
 
@@ -44,7 +43,7 @@ class RegularizedLoss(nn.Module):
     def __init__(
         self,
         relaxation: str = "quadratic",
-        neighborhood: GridNeighborhood | None = None,
+        neighborhood: Neighborhood | None = None,
         eta: float = 0.3,
         lam: float = 6.0,
         dice_weight: float = 0.0,
@@ -55,7 +54,7 @@ class RegularizedLoss(nn.Module):
         if eta < 0 or lam < 0:
             raise ValueError(f"expected eta >= 0 and lam >= 0, got {eta} and {lam}")
         self.relaxation = RELAXATIONS[relaxation]
-        self.neighborhood = neighborhood or GridNeighborhood()
+        self.neighborhood: Neighborhood = neighborhood or GridNeighborhood()
         self.eta = eta
         self.lam = lam
         self.seed_term = PartialCrossEntropyLoss(dice_weight)
@@ -65,10 +64,8 @@ class RegularizedLoss(nn.Module):
         loss: Tensor = self.seed_term(input, target)
         scribble, guide = scribble_of(target), target[GUIDE]
         sigma = input.to(torch.promote_types(input.dtype, torch.float32)).softmax(1)
-        void = void_mask(scribble)
-        unlabeled = ~(seed_mask(scribble) | void).squeeze(1)
-        offsets = self.neighborhood.offsets(sigma.ndim - 2)
-        weights = self.neighborhood.weights(guide.to(sigma.dtype), ~void)
-        pair_sum = potts(sigma, self.relaxation, offsets, weights).sum()
+        unlabeled = unlabeled_mask(scribble).squeeze(1)
+        pair_term = self.neighborhood.bind(self.relaxation, guide.to(sigma.dtype), ~void_mask(scribble))
+        pair_sum = pair_term.of_predictions(sigma).sum()
         entropy = torch.where(unlabeled, cross_entropy(sigma, sigma), 0)
         return loss + (self.eta * entropy.sum() + self.lam * pair_sum) / voxel_count(unlabeled)

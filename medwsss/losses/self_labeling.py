@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from medwsss.keys import PSEUDO_LABEL, UNLABELED
+from medwsss.keys import PSEUDO_LABEL
 from medwsss.losses.partial_cross_entropy import PartialCrossEntropyLoss
 from medwsss.losses.reduction import over_processes, voxel_count
 from medwsss.terms.cross_entropies import CROSS_ENTROPIES, CrossEntropy
-from medwsss.terms.simplex import seed_mask
+from medwsss.terms.simplex import seed_mask, unlabeled_mask
 
 __all__ = ["SelfLabelingLoss", "class_weights"]
 
@@ -32,7 +32,7 @@ def class_weights(y: Tensor, scribble: Tensor) -> Tensor:
         - scribble: ``B 1 *S``.
         - output: ``K``.
     """
-    of_label = over_processes((y * (scribble == UNLABELED)).transpose(0, 1).flatten(1).sum(1))
+    of_label = over_processes((y * unlabeled_mask(scribble)).transpose(0, 1).flatten(1).sum(1))
     seeds = over_processes(torch.bincount(scribble[seed_mask(scribble)], minlength=y.shape[1])).to(y.dtype)
     if not seeds.any():
         return torch.ones_like(of_label)
@@ -117,7 +117,7 @@ class SelfLabelingLoss(nn.Module):
         y = target[PSEUDO_LABEL].to(logits.dtype)
         if y.shape != logits.shape:
             raise ValueError(f"expected pseudo-labels of the logits' shape {tuple(logits.shape)}, got {tuple(y.shape)}")
-        a, b = (mask.to(logits.dtype) for mask in (seed_mask(scribble), scribble == UNLABELED))
+        a, b = (mask.to(logits.dtype) for mask in (seed_mask(scribble), unlabeled_mask(scribble)))
         if self.class_balance:
             b *= torch.einsum("bk...,k->b...", y, class_weights(y, scribble) ** self.class_balance).unsqueeze(1)
         a, b = a / voxel_count(a), self.eta * b / voxel_count(b)

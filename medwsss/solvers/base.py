@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from medwsss.terms.energy import BoundEnergy, SelfLabelingEnergy
+from medwsss.terms.neighborhoods import OffsetNeighborhood, OffsetPairs
 
-__all__ = ["Solution", "Solver", "Status"]
+__all__ = ["IterativeSolver", "Solution", "Solver", "Status"]
 
 
 class Status(Enum):
@@ -42,6 +43,7 @@ class Solution:
         steps: how many steps were taken.
         status: how it ended, with advice.
         residual: ``B``, how far ``y`` is from solving the equations of the solver, if it solves any.
+        backend: which implementation ran, and why where it is not the fastest.
     """
 
     labels: Tensor
@@ -49,12 +51,69 @@ class Solution:
     steps: int
     status: Status
     residual: Tensor | None = None
+    backend: str = "PyTorch"
+
+
+def check_offsets(energy: SelfLabelingEnergy, solver: str) -> None:
+    """Refuse neighbourhoods that are no list of offsets, for a solver that builds on offsets and weights.
+
+    Raises:
+        ValueError: naming both.
+    """
+    kind = energy.neighborhood
+    if not isinstance(kind, OffsetNeighborhood):
+        raise ValueError(f"expected a neighbourhood of offsets (grid, window) for {solver}, got {type(kind).__name__}")
+
+
+def offset_pairs(problem: BoundEnergy) -> OffsetPairs:
+    """The pair term of a problem whose energy :func:`check_offsets` has passed.
+
+    Raises:
+        ValueError: for negative weights, with which minimum cuts and linear systems have no minimiser to find.
+    """
+    term = problem.pair_term
+    assert isinstance(term, OffsetPairs)
+    if any((w < 0).any() for _, w in term):
+        raise ValueError("expected weights >= 0 of all pairs, got negative ones")
+    return term
 
 
 class Solver(ABC):
     """``argmin_y E(y)`` over distributions that equal the seeds on seeds.
 
     Runs in float32 (float64 for float64 logits), without autograd and with autocast off, whatever surrounds it.
+
+    Attributes:
+        energy: what it minimises.
+    """
+
+    energy: SelfLabelingEnergy
+
+    @abstractmethod
+    def __call__(
+        self,
+        logits: Tensor,
+        guide: Tensor,
+        scribble: Tensor,
+        initial: Tensor | None = None,
+        weights: Sequence[Tensor] | None = None,
+    ) -> Solution:
+        """Solve for a batch.
+
+        Args:
+            logits: ``B K *S`` network outputs.
+            guide: ``B C *S``, what contrast weights look at.
+            scribble: ``B 1 *S`` integer, classes, ``UNLABELED`` and ``VOID``.
+            initial: ``B K *S`` distributions to start from instead of the network's (a warm start).
+            weights: ``w_ij`` of this guide if the caller has them.
+
+        Raises:
+            ValueError: for shapes that don't belong together, seeds outside the classes, or input that is not finite.
+        """
+
+
+class IterativeSolver(Solver):
+    """A solver that takes steps.
 
     Args:
         energy: what to minimise.
@@ -76,18 +135,7 @@ class Solver(ABC):
         initial: Tensor | None = None,
         weights: Sequence[Tensor] | None = None,
     ) -> Solution:
-        """Solve for a batch.
-
-        Args:
-            logits: ``B K *S`` network outputs.
-            guide: ``B C *S``, what contrast weights look at.
-            scribble: ``B 1 *S`` integer, classes, ``UNLABELED`` and ``VOID``.
-            initial: ``B K *S`` distributions to start from instead of the network's (a warm start).
-            weights: ``w_ij`` of this guide if the caller has them.
-
-        Raises:
-            ValueError: for shapes that don't belong together, seeds outside the classes, or input that is not finite.
-        """
+        """As :meth:`Solver.__call__`."""
         with torch.autocast(logits.device.type, enabled=False):
             problem = self.energy.bind(logits, guide, scribble, weights)
             if initial is not None and initial.shape != logits.shape:
@@ -100,7 +148,7 @@ class Solver(ABC):
                 energies.append(self.energies(state))
                 status = self.status(state, energies)
             labels, residual = self.labels(problem, state), self.residual(problem, state)
-            return Solution(labels, torch.stack(energies), len(energies) - 1, status, residual)
+            return Solution(labels, torch.stack(energies), len(energies) - 1, status, residual, self.backend(state))
 
     @abstractmethod
     def start(self, problem: BoundEnergy, initial: Tensor | None) -> Any:
@@ -125,3 +173,7 @@ class Solver(ABC):
     def residual(self, problem: BoundEnergy, state: Any) -> Tensor | None:
         """How far a state is from solving the equations of the solver, ``B``; ``None`` where there are none."""
         return None
+
+    def backend(self, state: Any) -> str:
+        """Which implementation runs."""
+        return "PyTorch"

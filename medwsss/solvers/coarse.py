@@ -6,24 +6,23 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medwsss.keys import UNLABELED, VOID
-from medwsss.solvers.mirror_step import compiled
-from medwsss.terms.energy import BoundEnergy, SelfLabelingEnergy
-from medwsss.terms.neighborhoods import pairs
+from medwsss.solvers.cells import merged
+from medwsss.terms.energy import BoundEnergy
+from medwsss.terms.neighborhoods import OffsetPairs, pairs, takes_part
+from medwsss.terms.relaxations import quadratic
+from medwsss.terms.simplex import unlabeled_mask, void_mask
 
-__all__ = ["can_coarsen", "coarsened", "refined"]
+__all__ = ["can_coarsen", "cell", "cell_weights", "coarsened"]
 
-AVERAGE: dict[int, Callable[..., Tensor]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
-LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
-LEAST = 4  # voxels an axis has to have to be halved
+LEAST_SIDE = 4  # voxels an axis has to have to be halved
+
+#: :func:`medwsss.solvers.cells.merged`, or what does the same.
+Merge = Callable[[Tensor, Tensor, Sequence[int]], tuple[Tensor, Tensor]]
 
 
 def cell(problem: BoundEnergy) -> tuple[int, ...]:
@@ -32,17 +31,23 @@ def cell(problem: BoundEnergy) -> tuple[int, ...]:
     Thick slices are thus not merged before voxels in the plane are as long, as is usual in multigrid methods.
     """
     shape = problem.logits.shape[2:]
-    spacing = problem.neighborhood.spacing or [1.0] * len(shape)
-    least = min((s for s, n in zip(spacing, shape) if n >= LEAST), default=0.0)
-    return tuple(2 if n >= LEAST and s < 2 * least else 1 for s, n in zip(spacing, shape))
+    spacing = _offset_pairs(problem).spacing or [1.0] * len(shape)
+    least = min((s for s, n in zip(spacing, shape) if n >= LEAST_SIDE), default=0.0)
+    return tuple(2 if n >= LEAST_SIDE and s < 2 * least else 1 for s, n in zip(spacing, shape))
 
 
 def can_coarsen(problem: BoundEnergy) -> bool:
-    """Whether an axis is long enough and equal labels cost nothing: the pairs inside a cell are left out."""
-    return max(problem.logits.shape[2:]) >= LEAST and problem.relaxation.zero_on_equals
+    """Whether pairs are a list of offsets, an axis is long enough, and equal labels cost nothing.
+
+    The last because pairs inside a cell are left out.
+    """
+    term = problem.pair_term
+    if not isinstance(term, OffsetPairs):
+        return False
+    return max(problem.logits.shape[2:]) >= LEAST_SIDE and term.relaxation.zero_on_equals
 
 
-def coarsened(problem: BoundEnergy) -> BoundEnergy:
+def coarsened(problem: BoundEnergy, merge: Merge = merged) -> BoundEnergy:
     """``E`` of labels that are constant on cells, divided by the voxels of a cell, as an energy of cells.
 
     The relaxation is the quadratic one whatever that of the voxels: it is convex, and what a coarse grid decides too
@@ -50,61 +55,48 @@ def coarsened(problem: BoundEnergy) -> BoundEnergy:
     the other. The unary term is that of the mean logits, which is exact for ``−y·ln σ``. A cell with seeds is a seed of
     the class that most of them have; one without anything to label is void.
     """
-    size = cell(problem)
-    fused = compiled(problem)
-    logits, scribble = (fused.merged if fused else merged)(problem, size)
+    size, term = cell(problem), _offset_pairs(problem)
+    logits, scribble = merge(problem.logits, problem.scribble, size)
+    weights = cell_weights(term, problem.logits, size)
     per_voxel = 1 / math.prod(size)  # λ is in the weights already
-    spacing = problem.neighborhood.spacing and [s * n for s, n in zip(problem.neighborhood.spacing, size)]
-    neighborhood = replace(problem.neighborhood, spacing=spacing)
-    energy = SelfLabelingEnergy(problem.cross_entropy.name, "quadratic", neighborhood, problem.eta, lam=per_voxel)
-    return BoundEnergy(energy, logits, scribble, coarse_weights(problem, size))
+    spacing = term.spacing and [s * n for s, n in zip(term.spacing, size)]
+    free, exists = unlabeled_mask(scribble), ~void_mask(scribble)
+
+    def weigh(offset: tuple[int, ...]) -> Tensor:
+        return weights[offset] * takes_part(free, exists, offset) * per_voxel
+
+    pair_term = OffsetPairs(quadratic, list(weights), weigh, logits, spacing)
+    return BoundEnergy(logits, scribble, problem.cross_entropy, problem.eta, pair_term)
 
 
-def merged(problem: BoundEnergy, size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Mean logits of cells and their scribble; where votes are equal the network decides."""
-    mean = partial(AVERAGE[len(size)], kernel_size=size, ceil_mode=True, count_include_pad=False)
-    logits = mean(problem.logits)
-    sample, channel, *voxel = problem.seeds
-    votes = torch.zeros_like(logits)
-    at = (sample, channel, *(x // n for x, n in zip(voxel, size)))
-    votes.index_put_(at, votes.new_ones(()), accumulate=True)
-    seeded = votes.sum(1, keepdim=True) > 0
-    empty = mean(problem.free.to(logits.dtype)) == 0
-    scribble = torch.where(empty, VOID, UNLABELED).to(torch.uint8)
-    of_seeded = seeded.squeeze(1)
-    draws = logits.movedim(1, -1)[of_seeded].softmax(-1) / 2
-    scribble[seeded] = (votes.movedim(1, -1)[of_seeded] + draws).argmax(-1).to(torch.uint8)
-    return logits, scribble
+def cell_weights(term: OffsetPairs, like: Tensor, size: Sequence[int]) -> dict[tuple[int, ...], Tensor]:
+    """``Σ w_ij`` over the pairs of voxels from one cell to another, for each offset between cells.
 
-
-def coarse_weights(problem: BoundEnergy, size: Sequence[int]) -> list[Tensor]:
-    """``Σ λ w_ij`` over the pairs from one cell to another, for each offset between cells."""
-    padding = [x for n, s in zip(reversed(problem.logits.shape), reversed(size)) for x in (0, -n % s)]
-    cells = [-(-n // s) for n, s in zip(problem.logits.shape[2:], size)]
-    ends = {o: pairs(problem.weight_map.new_zeros(len(problem.logits), 1, *cells), o)[0] for o in problem.offsets}
-    for offset, weights in zip(problem.offsets, F.pad(problem.weight_map, padding).split(1, 1)):
+    Args:
+        term: of voxels.
+        like: ``B C *S`` of voxels.
+        size: of a cell.
+    """
+    padding = [x for n, s in zip(reversed(like.shape), reversed(size)) for x in (0, -n % s)]
+    cells = [-(-n // s) for n, s in zip(like.shape[2:], size)]
+    sums: dict[tuple[int, ...], Tensor] = {}
+    for offset, w in term:
+        full = w.new_zeros(len(like), 1, *like.shape[2:])
+        pairs(full, offset)[0].copy_(w)
+        full = F.pad(full, padding)
         for place in itertools.product(*map(range, size)):  # of a pair's first voxel in its cell
             step = tuple((p + o) // s for p, o, s in zip(place, offset, size))
+            if not any(step):
+                continue
+            half = max(step, tuple(-s for s in step))  # the cell that comes first is the pair's first
             every: tuple[Any, ...] = tuple(slice(p, None, s) for p, s in zip(place, size))
-            of_cell = weights[(..., *every)]
-            if step in ends:
-                ends[step] += pairs(of_cell, step)[0]
-            elif any(step):  # the other cell comes first in the half neighbourhood
-                back = tuple(-s for s in step)
-                ends[back] += pairs(of_cell, back)[1]
-    return [ends[offset] for offset in problem.offsets]
+            if half not in sums:
+                sums[half] = pairs(w.new_zeros(len(like), 1, *cells), half)[0]
+            sums[half] += pairs(full[(..., *every)], step)[0]
+    return dict(sorted(sums.items()))
 
 
-def refined(y: Tensor, problem: BoundEnergy) -> Tensor:
-    """Labels of the cells of ``problem`` as labels of its voxels, interpolated linearly between centres."""
-    size = cell(problem)
-    fused = compiled(problem)
-    return (fused.interpolated if fused else interpolated)(y, size, problem.logits.shape[2:])
-
-
-def interpolated(y: Tensor, size: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """``B K *S`` of cells of ``size`` voxels as ``B K *shape``."""
-    full = F.interpolate(y, scale_factor=tuple(map(float, size)), mode=LINEAR[len(size)], align_corners=False)
-    for axis, length in enumerate(shape, start=2):
-        full = full.narrow(axis, 0, length)
-    return full
+def _offset_pairs(problem: BoundEnergy) -> OffsetPairs:
+    term = problem.pair_term
+    assert isinstance(term, OffsetPairs)  # as can_coarsen says
+    return term

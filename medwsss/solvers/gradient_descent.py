@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from medwsss.solvers.base import Solver, Status
+from medwsss.solvers.base import IterativeSolver, Status
 from medwsss.terms.energy import BoundEnergy, SelfLabelingEnergy
 from medwsss.terms.simplex import EPSILON
 
@@ -21,7 +21,7 @@ class Descent(NamedTuple):
     gradient: Tensor  # ∂E/∂y
 
 
-class GradientDescent(Solver):
+class GradientDescent(IterativeSolver):
     """Plain gradient descent on ``l`` with ``y_i = softmax(l_i)``.
 
     Starting from the network's logits, each step resets ``y_i = ȳ_i`` on seeds and moves

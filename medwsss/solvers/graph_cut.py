@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,15 +14,16 @@ from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 from torch import Tensor
 from torch.nn import functional as F
 
-from medwsss.solvers.base import Solver, Status
+from medwsss.solvers.base import IterativeSolver, Status, check_offsets, offset_pairs
 from medwsss.terms import cross_entropies
 from medwsss.terms.energy import BoundEnergy, SelfLabelingEnergy
 from medwsss.terms.neighborhoods import pairs
+from medwsss.terms.neighborhoods.offsets import Offset
 
 __all__ = ["GraphCut"]
 
 #: SciPy's flows are int32, and what is left of an arc can be twice its capacity.
-LARGEST = 2**30 - 1
+LARGEST_CAPACITY = 2**30 - 1
 
 
 class Potts(NamedTuple):
@@ -56,7 +58,7 @@ class Potts(NamedTuple):
         voxels, source, sink = np.arange(count), np.full(count, count), np.full(count, count + 1)
         start = np.concatenate([source, voxels, self.first, self.second])
         end = np.concatenate([voxels, sink, self.second, self.first])
-        capacity = np.minimum(np.concatenate([leave, enter, cut, cut]) / bound, 1) * LARGEST
+        capacity = np.minimum(np.concatenate([leave, enter, cut, cut]) / bound, 1) * LARGEST_CAPACITY
         graph = csr_array((np.rint(capacity).astype(np.int32), (start, end)), shape=(count + 2, count + 2))
         residual = graph - maximum_flow(graph, count, count + 1).flow  # without zeros
         moves = np.ones(count + 2, dtype=bool)
@@ -74,7 +76,7 @@ class Labeling(NamedTuple):
     converged: bool
 
 
-class GraphCut(Solver):
+class GraphCut(IterativeSolver):
     """Hard labels for comparison: ``min η Σ_{i∉S} H(e_{y_i}, σ_i) + λ Σ_{ij∈N} w_ij [y_i ≠ y_j]`` over classes ``y_i``.
 
     The energy's own unary term at one-hot ``y``, and the Potts model that all six relaxations relax (it doesn't matter
@@ -89,13 +91,15 @@ class GraphCut(Solver):
         max_steps: the bound on sweeps; two or three are usual.
 
     Raises:
-        ValueError: for the reverse cross-entropy, which is infinite at every hard label.
+        ValueError: for the reverse cross-entropy, which is infinite at every hard label, for a neighbourhood that is
+            no list of offsets, and for negative weights.
 
     Source: Boykov, Veksler & Zabih, PAMI 2001 (α-expansion); Kolmogorov & Zabih, PAMI 2004 (energies as cuts).
     """
 
     def __init__(self, energy: SelfLabelingEnergy, max_steps: int = 10) -> None:
         super().__init__(energy, max_steps)
+        check_offsets(energy, "GraphCut")
         if energy.cross_entropy is cross_entropies.reverse_cross_entropy:
             raise ValueError("expected a cross_entropy that is finite for hard labels, got 'reverse_cross_entropy'")
 
@@ -106,7 +110,8 @@ class GraphCut(Solver):
         unary = torch.stack([problem.cross_entropy(vertex, sigma) for vertex in vertices], 1)
         cost = torch.where(free, problem.eta * unary, 0)
         labels = problem.reset(-cost if initial is None else initial.to(sigma)).argmax(1)
-        models = [_potts(problem, cost, sample) for sample in range(len(sigma))]
+        term = list(offset_pairs(problem))
+        models = [_potts(problem, term, cost, sample) for sample in range(len(sigma))]
         return _labeling(cost, models, [y.flatten().cpu().numpy() for y in labels], converged=False)
 
     def step(self, problem: BoundEnergy, state: Labeling) -> Labeling:
@@ -130,6 +135,10 @@ class GraphCut(Solver):
         classes = torch.from_numpy(np.stack(state.labels)).reshape(batch, *size)
         return problem.reset(F.one_hot(classes, num_classes).movedim(-1, 1).to(problem.sigma))
 
+    def backend(self, state: Labeling) -> str:
+        """SciPy's flows."""
+        return "SciPy"
+
     def status(self, state: Labeling, energies: list[Tensor]) -> Status | None:
         """Done when a sweep changes nothing."""
         if state.converged:
@@ -137,11 +146,11 @@ class GraphCut(Solver):
         return Status.MAX_STEPS if len(energies) > self.max_steps else None
 
 
-def _potts(problem: BoundEnergy, cost: Tensor, sample: int) -> Potts:
+def _potts(problem: BoundEnergy, term: Sequence[tuple[Offset, Tensor]], cost: Tensor, sample: int) -> Potts:
     index = torch.arange(problem.free[0].numel()).reshape(1, 1, *problem.free.shape[2:])
-    ends = [[end.flatten() for end in pairs(index, offset)] for offset in problem.offsets]
+    ends = [[end.flatten() for end in pairs(index, offset)] for offset, _ in term]
     first, second = (torch.cat(side).numpy() for side in zip(*ends))
-    weight = torch.cat([w[sample].flatten() for w in problem.weights]).double().cpu().numpy()
+    weight = torch.cat([w[sample].flatten() for _, w in term]).double().cpu().numpy()
     movable = problem.free[sample].flatten().cpu().numpy()
     return Potts(cost[sample].flatten(1).double().cpu().numpy(), movable, first, second, weight)
 

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from medwsss.solvers.base import Solver, Status
-from medwsss.solvers.coarse import can_coarsen, coarsened, refined
-from medwsss.solvers.mirror_step import MirrorStep, compiled, mirror_step
+from medwsss.solvers.backend import Backend, choose
+from medwsss.solvers.base import IterativeSolver, Status
+from medwsss.solvers.coarse import can_coarsen, cell, coarsened
+from medwsss.solvers.mirror_step import MirrorStep
 from medwsss.terms.energy import BoundEnergy, SelfLabelingEnergy
 
 __all__ = ["NaturalGradient"]
@@ -24,6 +25,7 @@ LEAST_STRIDE = 1e-6
 
 
 class Iterate(NamedTuple):
+    backend: Backend
     look: MirrorStep
     left: int  # steps that may follow
     accepted: Tensor  # y, the best so far
@@ -35,7 +37,7 @@ class Iterate(NamedTuple):
     converged: Tensor  # B bool
 
 
-class NaturalGradient(Solver):
+class NaturalGradient(IterativeSolver):
     """Natural-gradient (mirror) descent on the simplex with momentum, safeguarded: no sample's energy ever rises.
 
     With ``g = ∂E/∂y`` and the curvature ``c_i`` of :meth:`BoundEnergy.model`, each step is, at every free voxel,
@@ -98,31 +100,31 @@ class NaturalGradient(Solver):
 
     def start(self, problem: BoundEnergy, initial: Tensor | None) -> Iterate:
         """From the given labels, mixed with a little of the uniform distribution; else from coarser grids."""
+        backend = choose(problem)
         if initial is None:
-            return self._begin(problem, self._upscaled(problem, self.levels), self.max_steps)
-        return self._begin(problem, initial.to(problem.logits.dtype, copy=True), self.max_steps)
+            return self._begin(problem, backend, self._upscaled(problem, backend, self.levels), self.max_steps)
+        return self._begin(problem, backend, initial.to(problem.logits.dtype, copy=True), self.max_steps)
 
-    def _upscaled(self, problem: BoundEnergy, levels: int) -> Tensor:
+    def _upscaled(self, problem: BoundEnergy, backend: Backend, levels: int) -> Tensor:
         """Labels from the next coarser grid; from the network where there is none."""
         if not levels or not can_coarsen(problem):
             # Not problem.sigma, which would be kept: the compiled step has no use for it.
             return problem.logits.softmax(1)
-        coarse = coarsened(problem)
-        state = self._begin(coarse, self._upscaled(coarse, levels - 1), self.coarse_steps)
+        coarse = coarsened(problem, backend.merged)
+        state = self._begin(coarse, backend, self._upscaled(coarse, backend, levels - 1), self.coarse_steps)
         for _ in range(self.coarse_steps):
             state = self.step(coarse, state)
             if state.converged.all():
                 break
-        return refined(state.accepted, problem)
+        return backend.interpolated(state.accepted, cell(problem), problem.logits.shape[2:])
 
-    def _begin(self, problem: BoundEnergy, y: Tensor, steps: int) -> Iterate:
-        fused = compiled(problem)
-        y = fused.mixed(y, problem, UNIFORM_SHARE) if fused else mixed(y, problem, UNIFORM_SHARE)
+    def _begin(self, problem: BoundEnergy, backend: Backend, y: Tensor, steps: int) -> Iterate:
+        y = backend.mixed(y, problem, UNIFORM_SHARE)
         stride = y.new_full((y.shape[0],), self.stride)
-        look = mirror_step(problem)
+        look = backend.step(problem)
         energy, candidate = look(y, y, stride, self.momentum)
         no = torch.zeros_like(stride, dtype=torch.bool)
-        return Iterate(look, steps, y, energy, candidate, stride, no, no, no)
+        return Iterate(backend, look, steps, y, energy, candidate, stride, no, no, no)
 
     def step(self, problem: BoundEnergy, state: Iterate) -> Iterate:
         """Look at the candidate: take it and step on from it, or go back."""
@@ -135,6 +137,7 @@ class NaturalGradient(Solver):
         stuck = worse & (state.stride < LEAST_STRIDE)
         converged = state.converged | (slow & state.slow) | stuck
         return Iterate(
+            state.backend,
             state.look,
             state.left - 1,
             accepted=_keep(worse, state.candidate, state.accepted),
@@ -154,6 +157,10 @@ class NaturalGradient(Solver):
         """The best ``y``, which is the last accepted."""
         return state.accepted
 
+    def backend(self, state: Iterate) -> str:
+        """Which loops ran."""
+        return state.backend.name
+
     def status(self, state: Iterate, energies: list[Tensor]) -> Status | None:
         """Done when every sample is."""
         if state.converged.all():
@@ -166,8 +173,3 @@ def _keep(where: Tensor, new: Tensor, old: Tensor) -> Tensor:
     for sample in where.nonzero().flatten().tolist():  # one by one: an index with a mask would copy them all
         new[sample] = old[sample]
     return new
-
-
-def mixed(y: Tensor, problem: BoundEnergy, share: float) -> Tensor:
-    """``y``, which may be overwritten, with a share of the uniform distribution; seeds are one-hot."""
-    return problem.reset(y.mul_(1 - share).add_(share / y.shape[1])).contiguous()

@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medwsss.solvers.base import Solver, Status
+from medwsss.solvers.base import IterativeSolver, Status, check_offsets, offset_pairs
+from medwsss.solvers.mirror_step import per_sample
 from medwsss.terms import cross_entropies, relaxations
 from medwsss.terms.energy import BoundEnergy, SelfLabelingEnergy
-from medwsss.terms.neighborhoods import pairs
+from medwsss.terms.neighborhoods import OffsetPairs, pairs
 
 __all__ = ["RandomWalker"]
 
 
 class Search(NamedTuple):
+    pair_term: OffsetPairs
     labels: Tensor  # y
     energy: Tensor  # E(y), B
     residual: Tensor  # r = b − A y, 0 where y is given
@@ -28,7 +30,7 @@ class Search(NamedTuple):
     converged: Tensor  # B bool
 
 
-class RandomWalker(Solver):
+class RandomWalker(IterativeSolver):
     """The exact minimiser of ``η Σ_{i∉S} ‖y_i − σ_i‖² + λ Σ_{ij∈N} w_ij ½‖y_i − y_j‖²`` with ``y = ȳ`` on seeds.
 
     Its gradient vanishes where, class by class and with one matrix ``A`` for all, ``A y = b``:
@@ -53,7 +55,8 @@ class RandomWalker(Solver):
         tolerance: relative residual at which a sample is done.
 
     Raises:
-        ValueError: for an energy with another term, or a tolerance below 0.
+        ValueError: for an energy with another term, a neighbourhood that is no list of offsets, negative weights, or a
+            tolerance below 0.
 
     Source: Grady, Random walks for image segmentation, PAMI 2006; Zhang & Boykov, CVPR 2025, §2.1 and §3.1.
     """
@@ -65,6 +68,7 @@ class RandomWalker(Solver):
                 'expected cross_entropy="quadratic" and relaxation="quadratic", '
                 f"got {energy.cross_entropy.name!r} and {energy.relaxation.name!r}"
             )
+        check_offsets(energy, "RandomWalker")
         if tolerance < 0:
             raise ValueError(f"expected tolerance >= 0, got {tolerance}")
         self.tolerance = tolerance
@@ -79,19 +83,19 @@ class RandomWalker(Solver):
         scale = torch.where(length > 0, length, size)  # without seeds and η there is only the start to compare with
         converged = size <= self.tolerance * scale
         none = torch.full_like(energy, torch.inf)  # so large a last step that nothing of it is kept
-        return Search(y, energy, residual, torch.zeros_like(y), none, diagonal, scale, converged)
+        return Search(offset_pairs(problem), y, energy, residual, torch.zeros_like(y), none, diagonal, scale, converged)
 
     def step(self, problem: BoundEnergy, state: Search) -> Search:
         """One step of conjugate gradients in the samples that are not done."""
         toward = _ratio(state.residual, state.diagonal)
         decrease = _dot(state.residual, toward)
         kept = _ratio(decrease, state.decrease)
-        direction = toward.addcmul_(_per_sample(kept, toward), state.direction)
-        change = _apply(problem, state.diagonal, direction)
+        direction = toward.addcmul_(per_sample(kept, toward), state.direction)
+        change = _apply(state.pair_term, state.diagonal, direction).mul_(problem.free)
         length = torch.where(state.converged, 0, _ratio(decrease, _dot(direction, change)))
-        residual = state.residual.addcmul(_per_sample(length, change), change, value=-1)
+        residual = state.residual.addcmul(per_sample(length, change), change, value=-1)
         return state._replace(
-            labels=state.labels.addcmul(_per_sample(length, direction), direction),
+            labels=state.labels.addcmul(per_sample(length, direction), direction),
             energy=state.energy - length * decrease / 2,
             residual=residual,
             direction=direction,
@@ -119,14 +123,14 @@ class RandomWalker(Solver):
         return Status.MAX_STEPS if len(energies) > self.max_steps else None
 
 
-def _apply(problem: BoundEnergy, diagonal: Tensor, x: Tensor) -> Tensor:
-    """``A x`` for ``x`` that is 0 where labels are given."""
+def _apply(pair_term: OffsetPairs, diagonal: Tensor, x: Tensor) -> Tensor:
+    """``A x`` at free voxels, for ``x`` that is 0 where labels are given."""
     result = diagonal * x
-    for offset, w in zip(problem.offsets, problem.weights):
+    for offset, w in pair_term:
         (p, q), (at_p, at_q) = pairs(x, offset), pairs(result, offset)
         at_p.addcmul_(w, q, value=-1)
         at_q.addcmul_(w, p, value=-1)
-    return result.mul_(problem.free)
+    return result
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
@@ -140,7 +144,3 @@ def _norm(x: Tensor) -> Tensor:
 def _ratio(a: Tensor, b: Tensor) -> Tensor:
     # 0 / 0 comes where nothing pulls, and then nothing moves.
     return torch.where(b > 0, a / b, 0)
-
-
-def _per_sample(x: Tensor, like: Tensor) -> Tensor:
-    return x.reshape(-1, *[1] * (like.ndim - 1))

@@ -3,23 +3,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from medwsss.keys import UNLABELED, VOID
 from medwsss.solvers.base import Solution, Solver
-from medwsss.solvers.coarse import AVERAGE, LINEAR
-from medwsss.terms.simplex import one_hot, seed_mask, void_mask
+from medwsss.solvers.cells import interpolated, means, merged
+from medwsss.solvers.coarse import cell_weights
+from medwsss.terms.neighborhoods import OffsetNeighborhood, pairs
+from medwsss.terms.simplex import check_seeds, one_hot, seed_mask, void_mask
 
 __all__ = ["StridedSolver"]
 
 
-class StridedSolver:
+class StridedSolver(Solver):
     """Solve for cells of ``stride`` voxels an axis, and interpolate the labels linearly between the cells' centres.
 
-    A cell has the mean of its voxels' logits and of their guide, is a seed of the class that most of its seeds have,
-    and is void if all of it is. Seeds of the full grid are one-hot in what comes back, and void voxels uniform.
+    A cell has the mean of its voxels' logits and of their guide, is a seed of the class that most of its seeds have
+    (the network decides where votes are equal), and is void if nothing in it is to be labelled. Seeds of the full grid
+    are one-hot in what comes back, and void voxels uniform.
 
     Two cells of ``s`` voxels along each of ``d`` axes meet in ``s^(d−1)`` pairs and hold ``s^d`` voxels each: labels
     that are constant on cells cost the same when the solver's energy has ``λ / s``.
@@ -36,28 +40,51 @@ class StridedSolver:
         if stride < 1:
             raise ValueError(f"expected a stride of at least 1, got {stride}")
         self.solver = solver
+        self.energy = solver.energy
         self.stride = stride
 
     @torch.no_grad()
-    def __call__(self, logits: Tensor, guide: Tensor, scribble: Tensor) -> Solution:
-        """As :class:`Solver`; energy, steps and status are those of the coarse problem."""
+    def __call__(
+        self,
+        logits: Tensor,
+        guide: Tensor,
+        scribble: Tensor,
+        initial: Tensor | None = None,
+        weights: Sequence[Tensor] | None = None,
+    ) -> Solution:
+        """As :meth:`Solver.__call__`; energy, steps and status are those of the coarse problem.
+
+        Initial labels become means of cells. Weights of the full grid are summed up over the pairs between two cells
+        and divided by ``s^(d−1)``, their number for neighbours face to face.
+        """
         if self.stride == 1:
-            return self.solver(logits, guide, scribble)
+            return self.solver(logits, guide, scribble, initial, weights)
         shape, logits = logits.shape[2:], logits.to(torch.promote_types(logits.dtype, torch.float32))
+        size = [self.stride] * len(shape)
+        check_seeds(scribble, logits.shape[1])
+        cell_logits, cells = merged(logits, scribble, size)
+        cell_guide = means(guide.to(logits.dtype), size)
+        if weights is not None:
+            weights = self._weights_of_cells(cell_guide, guide.to(logits.dtype), weights, size)
+        if initial is not None:
+            initial = means(initial.to(logits.dtype), size)
+        solution = self.solver(cell_logits, cell_guide, cells, initial, weights)
+
+        y = interpolated(solution.labels, size, shape)
         seeds = one_hot(scribble, logits.shape[1], logits.dtype)
-        void = void_mask(scribble)
-        votes, nothing = self._mean(seeds), self._mean(void.to(logits.dtype)) == 1
-        cells = torch.where(
-            nothing, VOID, torch.where(votes.sum(1, keepdim=True) > 0, votes.argmax(1, True), UNLABELED)
-        )
-        solution = self.solver(self._mean(logits), self._mean(guide.to(logits.dtype)), cells)
+        y = torch.where(void_mask(scribble), 1 / logits.shape[1], torch.where(seed_mask(scribble), seeds, y))
+        return replace(solution, labels=y)
 
-        y = F.interpolate(solution.labels, scale_factor=float(self.stride), mode=LINEAR[len(shape)])
-        for axis, size in enumerate(shape):
-            y = y.narrow(axis + 2, 0, size)
-        y = torch.where(void, 1 / logits.shape[1], torch.where(seed_mask(scribble), seeds, y))
-        return Solution(y, solution.energy, solution.steps, solution.status, solution.residual)
-
-    def _mean(self, x: Tensor) -> Tensor:
-        """Means of cells; those at the far border may be incomplete."""
-        return AVERAGE[x.ndim - 2](x, self.stride, ceil_mode=True, count_include_pad=False)
+    def _weights_of_cells(
+        self, cell_guide: Tensor, guide: Tensor, weights: Sequence[Tensor], size: Sequence[int]
+    ) -> list[Tensor]:
+        neighborhood = self.energy.neighborhood
+        if not isinstance(neighborhood, OffsetNeighborhood):
+            raise ValueError(f"expected a neighbourhood of offsets for weights, got {type(neighborhood).__name__}")
+        ndim = len(size)
+        sums = cell_weights(neighborhood.bind(self.energy.relaxation, guide, weights=weights), guide, size)
+        offsets = neighborhood.offsets(ndim)
+        if foreign := sums.keys() - set(offsets):
+            raise ValueError(f"expected pairs between cells to be among {offsets}, got {sorted(foreign)} too")
+        empty = cell_guide[:, :1] * 0
+        return [sums.get(o, pairs(empty, o)[0]) / self.stride ** (ndim - 1) for o in offsets]

@@ -5,6 +5,13 @@ from __future__ import annotations
 
 from medwsss.terms import cross_entropies, relaxations
 from medwsss.terms.energy import BoundEnergy, SelfLabelingEnergy
-from medwsss.terms.neighborhoods import GridNeighborhood
+from medwsss.terms.neighborhoods import GridNeighborhood, WindowNeighborhood
 
-__all__ = ["BoundEnergy", "GridNeighborhood", "SelfLabelingEnergy", "cross_entropies", "relaxations"]
+__all__ = [
+    "BoundEnergy",
+    "GridNeighborhood",
+    "SelfLabelingEnergy",
+    "WindowNeighborhood",
+    "cross_entropies",
+    "relaxations",
+]

@@ -7,7 +7,6 @@ Source: Zhang & Boykov, Soft Self-labeling and Potts Relaxations for Weakly-Supe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -24,26 +23,58 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+Term = Callable[[Tensor, Tensor], Tensor]
+
+
 class CrossEntropy:
     """``H(y, σ)``: call it on pseudo-labels and predictions ``B K *S`` for ``B *S`` values.
 
     Args:
         name: in :data:`CROSS_ENTROPIES`.
-        value: ``(y, sigma) → B *S``.
+        value: ``(y, sigma) → B *S``. The rest defaults to what autograd makes of it.
         gradient: ``(y, sigma) → B K *S``, the derivative in ``y``.
-        curvature: ``(y, sigma) → B *S``, a bound on how fast that derivative changes along ``ln y``.
+        curvature: ``(y, sigma) → B *S``, a bound on how fast that derivative changes along ``ln y``; by default
+            ``max(1, max_k |Σ_l y^l ∂²H/∂y^k ∂y^l|)``, its change if all of ``ln y`` grow alike.
         in_logits: ``(y, sigma) → (B *S, B K *S)``, the value and its derivative in the logits whose softmax ``σ`` is.
     """
 
-    name: str
-    value: Callable[[Tensor, Tensor], Tensor]
-    gradient: Callable[[Tensor, Tensor], Tensor]
-    curvature: Callable[[Tensor, Tensor], Tensor]
-    in_logits: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    def __init__(
+        self,
+        name: str,
+        value: Term,
+        gradient: Term | None = None,
+        curvature: Term | None = None,
+        in_logits: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+    ) -> None:
+        self.name = name
+        self.value = value
+        self.gradient = gradient or self._gradient
+        self.curvature = curvature or self._curvature
+        self.in_logits = in_logits or self._in_logits
 
     def __call__(self, y: Tensor, sigma: Tensor) -> Tensor:
         return self.value(y, sigma)
+
+    def _gradient(self, y: Tensor, sigma: Tensor) -> Tensor:
+        with torch.enable_grad():
+            y = y.detach().requires_grad_()
+            return torch.autograd.grad(self.value(y, sigma.detach()).sum(), y)[0]
+
+    def _curvature(self, y: Tensor, sigma: Tensor) -> Tensor:
+        with torch.enable_grad():
+            free = y.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.value(free, sigma.detach()).sum(), free, create_graph=True)
+            if not slope.requires_grad:  # H is linear in y
+                return torch.ones_like(y[:, 0])
+            (change,) = torch.autograd.grad((slope * y.detach()).sum(), free)
+        return change.abs().amax(1).clamp_min(1)
+
+    def _in_logits(self, y: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            at = sigma.detach().requires_grad_()
+            value = self.value(y.detach(), at)
+            (slope,) = torch.autograd.grad(value.sum(), at)
+        return value.detach(), _through_softmax(sigma, slope)
 
 
 def _collision(y: Tensor, sigma: Tensor) -> Tensor:

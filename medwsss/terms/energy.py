@@ -9,32 +9,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from medwsss.keys import UNLABELED
 from medwsss.terms.cross_entropies import CROSS_ENTROPIES, CrossEntropy
-from medwsss.terms.neighborhoods import GridNeighborhood, pairs
-from medwsss.terms.relaxations import RELAXATIONS, Relaxation
-from medwsss.terms.simplex import check_seeds, seed_index, void_mask
+from medwsss.terms.neighborhoods import GridNeighborhood, Neighborhood, PairTerm
+from medwsss.terms.relaxations import RELAXATIONS
+from medwsss.terms.simplex import check_seeds, seed_index, unlabeled_mask, void_mask
 
-__all__ = ["BoundEnergy", "SelfLabelingEnergy", "potts"]
-
-
-def potts(y: Tensor, relaxation: Relaxation, offsets: Sequence[Sequence[int]], weights: Sequence[Tensor]) -> Tensor:
-    """``Σ_{ij∈N} w_ij P(y_i, y_j)`` per sample, differentiable by autograd.
-
-    Args:
-        y: ``B K *S`` distributions.
-        relaxation: ``P``.
-        offsets: half the neighbourhood.
-        weights: ``B 1 *S_pairs`` for each offset.
-
-    Returns:
-        ``B``.
-    """
-    total = y.new_zeros(y.shape[0])
-    for offset, w in zip(offsets, weights):
-        p, q = pairs(y, offset)
-        total = total + (w.squeeze(1) * relaxation(p, q)).flatten(1).sum(1)
-    return total
+__all__ = ["BoundEnergy", "SelfLabelingEnergy"]
 
 
 class SelfLabelingEnergy:
@@ -60,7 +40,7 @@ class SelfLabelingEnergy:
         self,
         cross_entropy: str = "collision_cross_entropy",
         relaxation: str = "collision_divergence",
-        neighborhood: GridNeighborhood | None = None,
+        neighborhood: Neighborhood | None = None,
         eta: float = 0.3,
         lam: float = 6.0,
     ) -> None:
@@ -72,7 +52,7 @@ class SelfLabelingEnergy:
             raise ValueError(f"expected eta >= 0 and lam >= 0, got {eta} and {lam}")
         self.cross_entropy = CROSS_ENTROPIES[cross_entropy]
         self.relaxation = RELAXATIONS[relaxation]
-        self.neighborhood = neighborhood or GridNeighborhood()
+        self.neighborhood: Neighborhood = neighborhood or GridNeighborhood()
         self.eta = eta
         self.lam = lam
 
@@ -95,59 +75,55 @@ class SelfLabelingEnergy:
         check_seeds(scribble, logits.shape[1])
         scribble = scribble.to(torch.uint8)  # every class that there can be is below UNLABELED and VOID
         logits = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
-        if weights is None:
-            weights = self.neighborhood.weights(guide.to(logits.dtype), ~void_mask(scribble))
-        return BoundEnergy(self, logits, scribble, weights)
+        exists, free = ~void_mask(scribble), unlabeled_mask(scribble)
+        guide = guide.to(logits.dtype)
+        pair_term = self.neighborhood.bind(self.relaxation, guide, exists, free, self.lam, weights)
+        return BoundEnergy(logits, scribble, self.cross_entropy, self.eta, pair_term)
 
 
 class BoundEnergy:
-    """:class:`SelfLabelingEnergy` of one batch; made by its ``bind``.
+    """:class:`SelfLabelingEnergy` of one batch, ``η Σ_{i free} H(y_i, σ_i)`` and a pair term; made by its ``bind``.
+
+    Args:
+        logits: of the network, ``B K *S``, in the type that is computed in.
+        scribble: ``B 1 *S``, in bytes.
+        cross_entropy: ``H``.
+        eta: ``η``.
+        pair_term: ``λ Σ_{ij∈N} w_ij P(y_i, y_j)``.
 
     Attributes:
-        seeds: where ``y`` is 1 on seeds, as an index of it, made when first asked for.
-        scribble: ``B 1 *S``, in bytes.
-        logits: of the network, ``B K *S``, in the type that is computed in.
-        sigma: predictions ``σ = softmax(logits)``, made when first asked for.
         free: ``B 1 *S`` bool, the voxels to label.
-        offsets, weights: half the neighbourhood, and ``λ w_ij`` for each of its offsets (0 for constant pairs).
-        weight_map: ``B n *S``, the same in one tensor: that of pair ``(i, i + offset)`` at ``i``, 0 where is none.
     """
 
-    def __init__(self, energy: SelfLabelingEnergy, logits: Tensor, scribble: Tensor, weights: Sequence[Tensor]) -> None:
-        self.neighborhood = energy.neighborhood
-        self.cross_entropy: CrossEntropy = energy.cross_entropy
-        self.relaxation: Relaxation = energy.relaxation
-        self.eta = energy.eta
-        self.scribble = scribble
+    def __init__(
+        self, logits: Tensor, scribble: Tensor, cross_entropy: CrossEntropy, eta: float, pair_term: PairTerm
+    ) -> None:
         self.logits = logits
-        self.free = scribble == UNLABELED
-        self._void = void = void_mask(scribble)
-        self.offsets = self.neighborhood.offsets(logits.ndim - 2)
-        self.weight_map = logits.new_zeros(logits.shape[0], len(self.offsets), *logits.shape[2:])
-        maps = self.weight_map.split(1, 1)
-        self.weights = [pairs(weight_map, offset)[0] for weight_map, offset in zip(maps, self.offsets)]
-        for offset, w, view in zip(self.offsets, weights, self.weights):
-            torch.mul(w, _takes_part(self.free, ~void, offset), out=view)
-        self.weight_map *= energy.lam
+        self.scribble = scribble
+        self.cross_entropy = cross_entropy
+        self.eta = eta
+        self.pair_term = pair_term
+        self.free = unlabeled_mask(scribble)
 
     @cached_property
     def seeds(self) -> tuple[Tensor, ...]:
+        """Where ``y`` is 1 on seeds, as an index of it, made when first asked for."""
         return seed_index(self.scribble)
 
     @cached_property
     def sigma(self) -> Tensor:
+        """Predictions ``σ = softmax(logits)``, made when first asked for."""
         return self.logits.softmax(1)
 
     def reset(self, y: Tensor) -> Tensor:
         """``y`` with ``y_i = ȳ_i`` on seeds (§2) and uniform on void voxels."""
-        y = torch.where(self.free, y, self._void.to(y.dtype) / y.shape[1])
+        y = torch.where(self.free, y, void_mask(self.scribble).to(y.dtype) / y.shape[1])
         y[self.seeds] = 1
         return y
 
     def value(self, y: Tensor) -> Tensor:
         """``E(y)`` for each sample, ``B``; differentiable by autograd."""
-        unary = torch.where(self.free.squeeze(1), self.cross_entropy(y, self.sigma), 0)
-        return self.eta * unary.flatten(1).sum(1) + potts(y, self.relaxation, self.offsets, self.weights)
+        return self._unary(y) + self.pair_term.value(y)
 
     def gradient(self, y: Tensor) -> Tensor:
         """``∂E/∂y``, ``B K *S``, in closed form."""
@@ -160,38 +136,18 @@ class BoundEnergy:
     def model(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``E(y)``, ``∂E/∂y`` and a curvature ``c`` for each voxel (``B 1 *S``), in one pass over the pairs.
 
-        ``c_i = η c_H(y_i, σ_i) + Σ_j λ w_ij |∂P/∂(p·q)|``, by about which ``∂E/∂y_i`` changes when ``ln y_i`` changes
-        by 1: ``|∂P/∂(p·q)|`` is 1 for BL and Q, ``1/(‖p‖‖q‖)`` for NQ, ``1/p·q`` for CCE and CD and
-        ``1/(1 − ½‖p − q‖²)`` for LQ.
+        ``c_i = η c_H(y_i, σ_i) + Σ_j λ |w_ij ∂P/∂(p·q)|``, by about which ``∂E/∂y_i`` changes when ``ln y_i`` changes
+        by 1.
         """
-        unary = torch.where(self.free.squeeze(1), self.cross_entropy(y, self.sigma), 0)
-        value = self.eta * unary.flatten(1).sum(1)
-        gradient = torch.where(self.free, self.eta * self.cross_entropy.gradient(y, self.sigma), 0)
-        squared_norm = (y * y).sum(1, keepdim=True)
-        radial = torch.zeros_like(squared_norm)  # Σ_j w_ij ∂P/∂‖y_i‖²
-        curvature = self.eta * self.cross_entropy.curvature(y, self.sigma).unsqueeze(1)
-        for offset, w in zip(self.offsets, self.weights):
-            p, q = pairs(y, offset)
-            potential, s_pq, s_pp, s_qq = self.relaxation.slopes(
-                (p * q).sum(1, keepdim=True), *pairs(squared_norm, offset)
-            )
-            value = value + (w * potential).flatten(1).sum(1)
-            s_pq = w * s_pq
-            at_p, at_q = pairs(gradient, offset)
-            at_p.addcmul_(s_pq, q)
-            at_q.addcmul_(s_pq, p)
-            curvature_p, curvature_q = pairs(curvature, offset)
-            curvature_p.sub_(s_pq)
-            curvature_q.sub_(s_pq)
-            radial_p, radial_q = pairs(radial, offset)
-            radial_p.add_(w * s_pp)
-            radial_q.add_(w * s_qq)
-        return value, gradient.addcmul_(radial, y, value=2), curvature
+        value, gradient, curvature = self.pair_term.model(y)
+        gradient += torch.where(self.free, self.eta * self.cross_entropy.gradient(y, self.sigma), 0)
+        curvature += self.eta * self.cross_entropy.curvature(y, self.sigma).unsqueeze(1)
+        return self._unary(y) + value, gradient, curvature
 
-
-def _takes_part(free: Tensor, exists: Tensor, offset: Sequence[int]) -> Tensor:
-    (free_p, free_q), (exists_p, exists_q) = pairs(free, offset), pairs(exists, offset)
-    return (free_p & exists_q) | (exists_p & free_q)
+    def _unary(self, y: Tensor) -> Tensor:
+        """``η Σ_{i free} H(y_i, σ_i)``, ``B``."""
+        values = torch.where(self.free.squeeze(1), self.cross_entropy(y, self.sigma), 0)
+        return self.eta * values.flatten(1).sum(1)
 
 
 def _check(logits: Tensor, guide: Tensor, scribble: Tensor) -> None:

@@ -12,6 +12,8 @@ similarity r           ``1 − r`` (Table 1)         ``−ln r`` (Table 2)
 ``1 − ½‖p − q‖²``      quadratic, Q                log-quadratic, LQ
 =====================  ==========================  ===============================
 
+Another relaxation is one function ``r`` and one row of :data:`RELAXATIONS`; without derivatives it has autograd's.
+
 Source: Zhang & Boykov, Soft Self-labeling and Potts Relaxations for Weakly-Supervised Segmentation, CVPR 2025, §2.1.
 """
 
@@ -70,22 +72,22 @@ class Relaxation:
 
     Args:
         name: in :data:`RELAXATIONS`.
-        similarity: ``r(p·q, ‖p‖², ‖q‖²)``.
+        similarity: ``r(p·q, ‖p‖², ‖q‖²)``, symmetric in the last two: ``r`` alone, or with its derivatives.
         logarithmic: ``P = −ln r`` if true, ``P = 1 − r`` otherwise.
     """
 
     name: str
-    similarity: Callable[[Tensor, Tensor, Tensor], Similarity]
+    similarity: Callable[[Tensor, Tensor, Tensor], Similarity | Tensor]
     logarithmic: bool
 
     def __call__(self, p: Tensor, q: Tensor) -> Tensor:
         pq, pp, qq = (p * q).sum(1), (p * p).sum(1), (q * q).sum(1)
-        r = self.similarity(pq, pp, qq).r
+        r = self._r(pq, pp, qq)
         return -safe_log(r, self._epsilon(r)) if self.logarithmic else 1 - r
 
     def slopes(self, pq: Tensor, pp: Tensor, qq: Tensor) -> tuple[Tensor, Tensor, Tensor | float, Tensor | float]:
         """``P`` and its derivatives in ``p·q``, ``‖p‖²`` and ``‖q‖²``."""
-        r, r_pq, r_pp, r_qq = self.similarity(pq, pp, qq)
+        r, r_pq, r_pp, r_qq = self._with_derivatives(pq, pp, qq)
         if self.logarithmic:
             eps = self._epsilon(r)
             value, slope = -safe_log(r, eps), -safe_reciprocal(r, eps)  # dP/dr = −1/r
@@ -102,7 +104,22 @@ class Relaxation:
     @property
     def zero_on_equals(self) -> bool:
         """Whether ``P(p, p) = 0``, as for all but BL and CCE, which also charge two equal labels for being soft."""
-        return self.similarity is not dot_product
+        half = torch.full((1,), 0.5, dtype=torch.float64)  # p·q, ‖p‖² and ‖q‖² at p = q = (½, ½)
+        return abs(self._r(half, half, half).item() - 1) < 1e-6
+
+    def _r(self, pq: Tensor, pp: Tensor, qq: Tensor) -> Tensor:
+        found = self.similarity(pq, pp, qq)
+        return found.r if isinstance(found, Similarity) else found
+
+    def _with_derivatives(self, pq: Tensor, pp: Tensor, qq: Tensor) -> Similarity:
+        found = self.similarity(pq, pp, qq)
+        if isinstance(found, Similarity):
+            return found
+        with torch.enable_grad():
+            numbers = [x.detach().requires_grad_() for x in (pq, pp, qq)]
+            r = self._r(*numbers)
+            slopes = torch.autograd.grad(r.sum(), numbers, allow_unused=True, materialize_grads=True)
+        return Similarity(found, *slopes)
 
     def _epsilon(self, r: Tensor) -> float:
         # 1 − ½‖p − q‖² is a difference of numbers near 1, known to their rounding; the other two are exact near 0.

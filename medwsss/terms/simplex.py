@@ -18,6 +18,7 @@ __all__ = [
     "safe_reciprocal",
     "seed_index",
     "seed_mask",
+    "unlabeled_mask",
     "void_mask",
 ]
 
@@ -39,6 +40,11 @@ def safe_reciprocal(x: Tensor, eps: float = EPSILON) -> Tensor:
 def seed_mask(scribble: Tensor) -> Tensor:
     """``i ∈ S``: voxels that carry a class."""
     return (scribble != UNLABELED) & (scribble != VOID)
+
+
+def unlabeled_mask(scribble: Tensor) -> Tensor:
+    """Voxels that exist and that nobody annotated: those to label."""
+    return scribble == UNLABELED
 
 
 def void_mask(scribble: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from medwsss.keys import UNLABELED
 from medwsss.solvers import NaturalGradient
-from medwsss.solvers.mirror_step import mirror_step
+from medwsss.solvers.backend import choose
 from medwsss.terms import SelfLabelingEnergy
 from medwsss.terms.cross_entropies import collision_cross_entropy
 from medwsss.terms.relaxations import RELAXATIONS
@@ -58,9 +58,9 @@ def bandwidth(batch: int, num_classes: int, size: tuple[int, ...], device: str, 
     copy = 2 * copied / seconds(lambda: target.copy_(source))
     problem = SelfLabelingEnergy().bind(*inputs(batch, num_classes, size, device))
     y = problem.reset(problem.logits.softmax(1))
-    stride, step = y.new_ones(batch), mirror_step(problem)
+    stride, step = y.new_ones(batch), choose(problem).step(problem)
     spent = seconds(lambda: step(y, y, stride, 0.6))
-    needed = 4 * y.nbytes + problem.weight_map.nbytes + problem.free.nbytes
+    needed = 4 * y.nbytes + problem.pair_term.weight_map.nbytes + problem.free.nbytes
     return {
         "shape": "×".join(map(str, y.shape)),
         "step": type(step).__name__,

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from medwsss.keys import UNLABELED, VOID
 from medwsss.solvers import NaturalGradient
-from medwsss.solvers.coarse import can_coarsen, cell, coarsened, interpolated, merged, refined
+from medwsss.solvers.cells import interpolated, merged
+from medwsss.solvers.coarse import can_coarsen, cell, coarsened
 from medwsss.solvers.compiled import step as fused
-from medwsss.solvers.natural_gradient import mixed
+from medwsss.solvers.mirror_step import mixed
 from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
 from medwsss.terms.relaxations import RELAXATIONS
 
@@ -68,7 +69,7 @@ def test_an_axis_that_is_short_stays() -> None:
     problem = SelfLabelingEnergy().bind(*inputs((9, 1, 3)))
     coarse = coarsened(problem)
     assert coarse.logits.shape[2:] == (5, 1, 3)
-    assert refined(coarse.logits, problem).shape == problem.logits.shape
+    assert interpolated(coarse.logits, cell(problem), problem.logits.shape[2:]).shape == problem.logits.shape
 
 
 def test_thick_slices_are_merged_when_voxels_are_as_long_in_the_plane() -> None:
@@ -84,7 +85,7 @@ def test_thick_slices_are_merged_when_voxels_are_as_long_in_the_plane() -> None:
 def test_interpolation_keeps_planes_and_the_simplex() -> None:
     problem = SelfLabelingEnergy().bind(*inputs((15,)))
     y = torch.stack([torch.linspace(0.1, 0.8, 8), 1 - torch.linspace(0.1, 0.8, 8), torch.zeros(8)])[None]
-    fine = refined(y, problem)
+    fine = interpolated(y, cell(problem), problem.logits.shape[2:])
     assert fine.shape == (1, 3, 15)
     torch.testing.assert_close(fine.sum(1), torch.ones(1, 15))
     # Centres of voxels lie a quarter of a cell beside those of cells.
@@ -120,8 +121,8 @@ def test_compiled_as_plain(size: Size, share: float) -> None:
     kinds = torch.randint(0, 3, scribble.shape, generator=torch.Generator().manual_seed(3))
     scribble = torch.where(draw < share, kinds, UNLABELED).masked_fill(draw > 0.7, VOID)
     problem = SelfLabelingEnergy().bind(logits.float(), guide, scribble)
-    expected, of_cells = merged(problem, cell(problem))
-    means, classes = fused.merged(problem, cell(problem))
+    expected, of_cells = merged(problem.logits, problem.scribble, cell(problem))
+    means, classes = fused.merged(problem.logits, problem.scribble, cell(problem))
     assert torch.equal(classes.to(of_cells.dtype), of_cells)
     torch.testing.assert_close(means, expected, rtol=0, atol=1e-6)
     arguments = expected.softmax(1), cell(problem), logits.shape[2:]

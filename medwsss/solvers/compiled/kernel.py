@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from medwsss.solvers import limits
 from medwsss.solvers.compiled.arithmetic import exp, f32, inlined, log, safe_log
 from medwsss.solvers.compiled.similarities import DOT, EPS, potential, slopes
-from medwsss.solvers.mirror_step import FLOOR, LARGEST, LEAST, SMALL
 
 __all__ = ["BLOCK", "CCE", "CE", "QUADRATIC", "RCE", "sweep"]
 
@@ -22,8 +22,8 @@ BLOCK = 1024  # voxels: a row of floats of 4 KiB, so that K = 21 with its neighb
 CE, RCE, CCE, QUADRATIC = range(4)
 # As in the reference:
 TINY = np.finfo(f32).tiny
-LEAST_LABEL, LEAST_CHANGE, LEAST_LOGIT = f32(FLOOR), f32(LEAST), f32(-80)  # e^-80 is still a normal number
-SMALL_LABEL, LARGEST_CHANGE = f32(SMALL), f32(LARGEST)
+LEAST_LABEL, LEAST_CHANGE, LEAST_LOGIT = f32(limits.LABEL_FLOOR), f32(limits.LARGEST_LOSS), f32(-80)  # e^-80 is normal
+SMALL_LABEL, LARGEST_CHANGE = f32(limits.SMALL_LABEL), f32(limits.LARGEST_CHANGE)
 # Fast-math may reorder sums and assumes that nothing is NaN or inf: input is checked, and nothing here makes any.
 compiled = njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
 
@@ -79,7 +79,7 @@ def couple(weights, shifts, low, high, similarity, logarithmic, norm, dots, norm
         for i in range(b - a):
             s_pq, s_pp = slopes(similarity, logarithmic, pq[i], pp[i], qq[i])
             pq[i] = w[i] * s_pq
-            c[i] -= w[i] * s_pq
+            c[i] += abs(w[i] * s_pq)
             r[i] += f32(2) * w[i] * s_pp
 
 

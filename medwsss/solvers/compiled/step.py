@@ -21,10 +21,12 @@ from medwsss.solvers.compiled.kernel import BLOCK, CCE, CE, QUADRATIC, RCE, swee
 from medwsss.solvers.compiled.similarities import COSINE, DOT, SQUARED
 from medwsss.terms import cross_entropies, relaxations
 from medwsss.terms.energy import BoundEnergy
+from medwsss.terms.neighborhoods import OffsetPairs
+from medwsss.terms.neighborhoods.offsets import STORED
 
-__all__ = ["FusedStep", "interpolated", "merged", "mixed"]
+__all__ = ["FusedStep", "interpolated", "lacking", "merged", "mixed"]
 
-SIMILARITIES: dict[Callable[..., relaxations.Similarity], int] = {
+SIMILARITIES: dict[Callable[..., relaxations.Similarity | Tensor], int] = {
     relaxations.dot_product: DOT,
     relaxations.cosine: COSINE,
     relaxations.squared_distance: SQUARED,
@@ -35,6 +37,18 @@ UNARIES = {
     cross_entropies.collision_cross_entropy: CCE,
     cross_entropies.quadratic: QUADRATIC,
 }
+
+
+def lacking(problem: BoundEnergy) -> str | None:
+    """What of this problem the loops here do not know; ``None`` where they know all of it."""
+    term = problem.pair_term
+    if not isinstance(term, OffsetPairs):
+        return f"pair term {type(term).__name__}, which is no list of offsets"
+    if term.weight_map is None:
+        return f"neighbourhood of {len(term.offsets)} offsets, more than {STORED}"
+    if term.relaxation.similarity not in SIMILARITIES:
+        return f"relaxation {term.relaxation.name!r}"
+    return None if problem.cross_entropy in UNARIES else f"cross-entropy {problem.cross_entropy.name!r}"
 
 
 #: Values below which a thread is not worth waking: one step takes about a nanosecond a value.
@@ -79,23 +93,23 @@ def boxed(figures: Sequence[int], fill: int) -> tuple[int, ...]:
     return (fill,) * (3 - len(figures)) + tuple(figures)
 
 
-def merged(problem: BoundEnergy, size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """:func:`medwsss.solvers.coarse.merged`."""
-    shape = [-(-n // s) for n, s in zip(problem.logits.shape[2:], size)]
-    means = problem.logits.new_empty(*problem.logits.shape[:2], *shape)
-    classes = problem.scribble.new_empty(len(means), 1, *shape)
-    arrays = [boxes(x) for x in (problem.logits, problem.scribble, means, classes)]
+def merged(logits: Tensor, scribble: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """:func:`medwsss.solvers.cells.merged`, for sizes of 1 and 2."""
+    shape = [-(-n // s) for n, s in zip(logits.shape[2:], size)]
+    means = logits.new_empty(*logits.shape[:2], *shape)
+    classes = scribble.new_empty(len(means), 1, *shape)
+    arrays = [boxes(x) for x in (logits, scribble, means, classes)]
 
     def work(first: int, last: int) -> None:
-        for logits, scribble, mean, of_cell in zip(*(x[first:last] for x in arrays)):
-            cells.merge(logits, scribble[0], np.array(boxed(size, 1)), mean, of_cell[0])
+        for of_sample, seeds, mean, of_cell in zip(*(x[first:last] for x in arrays)):
+            cells.merge(of_sample, seeds[0], np.array(boxed(size, 1)), mean, of_cell[0])
 
-    in_parallel(work, len(means), problem.logits.numel())
+    in_parallel(work, len(means), logits.numel())
     return means, classes
 
 
 def interpolated(y: Tensor, size: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """:func:`medwsss.solvers.coarse.interpolated`."""
+    """:func:`medwsss.solvers.cells.interpolated`."""
     out = y.new_empty(*y.shape[:2], *shape)
     coarse, fine = boxes(y), boxes(out)
 
@@ -108,7 +122,7 @@ def interpolated(y: Tensor, size: Sequence[int], shape: Sequence[int]) -> Tensor
 
 
 def mixed(y: Tensor, problem: BoundEnergy, share: float) -> Tensor:
-    """:func:`medwsss.solvers.natural_gradient.mixed`."""
+    """:func:`medwsss.solvers.mirror_step.mixed`."""
     y = y.contiguous()
     values, scribble = y.flatten(2).numpy(), problem.scribble.flatten(1).numpy()
 
@@ -128,21 +142,24 @@ class FusedStep:
     """
 
     def __init__(self, problem: BoundEnergy) -> None:
+        term = problem.pair_term
+        if not isinstance(term, OffsetPairs) or term.weight_map is None:
+            raise ValueError(f"expected a problem that the compiled step knows, got one with {lacking(problem)}")
         shape = problem.logits.shape
         self.shape = shape
         flat = (*shape[:2], -1)
         strides = [math.prod(shape[axis + 1 :]) for axis in range(2, len(shape))]
-        steps = [sum(o * s for o, s in zip(offset, strides)) for offset in problem.offsets]
+        steps = [sum(o * s for o, s in zip(offset, strides)) for offset in term.offsets]
         self.arguments = (
             problem.logits.reshape(flat).contiguous().numpy(),
             problem.free.flatten(1).contiguous().numpy(),
-            problem.weight_map.flatten(2).numpy(),
+            term.weight_map.flatten(2).numpy(),
             np.array(steps + [-step for step in steps], np.int64),
             np.float32(problem.eta),
             (
                 UNARIES[problem.cross_entropy],
-                SIMILARITIES[problem.relaxation.similarity],
-                problem.relaxation.logarithmic,
+                SIMILARITIES[term.relaxation.similarity],
+                term.relaxation.logarithmic,
             ),
         )
         self.blocks = -(-math.prod(shape[2:]) // BLOCK)

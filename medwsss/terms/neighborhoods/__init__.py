@@ -3,6 +3,18 @@
 
 from __future__ import annotations
 
-from medwsss.terms.neighborhoods.grid import GridNeighborhood, pairs
+from medwsss.terms.neighborhoods.base import Neighborhood, PairTerm
+from medwsss.terms.neighborhoods.grid import GridNeighborhood
+from medwsss.terms.neighborhoods.offsets import OffsetNeighborhood, OffsetPairs, pairs, takes_part
+from medwsss.terms.neighborhoods.window import WindowNeighborhood
 
-__all__ = ["GridNeighborhood", "pairs"]
+__all__ = [
+    "GridNeighborhood",
+    "Neighborhood",
+    "OffsetNeighborhood",
+    "OffsetPairs",
+    "PairTerm",
+    "WindowNeighborhood",
+    "pairs",
+    "takes_part",
+]

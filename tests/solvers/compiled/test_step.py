@@ -11,8 +11,9 @@ from torch import Tensor
 
 from medwsss.keys import VOID
 from medwsss.solvers import NaturalGradient
+from medwsss.solvers.backend import choose
 from medwsss.solvers.compiled.step import FusedStep
-from medwsss.solvers.mirror_step import PlainStep, mirror_step
+from medwsss.solvers.mirror_step import PlainStep
 from medwsss.terms import BoundEnergy, GridNeighborhood, SelfLabelingEnergy
 from medwsss.terms.cross_entropies import CROSS_ENTROPIES
 from tests.solvers.test_natural_gradient import COMBINATIONS, smooth_inputs
@@ -81,11 +82,11 @@ def test_any_memory_layout() -> None:
 def test_plain_where_the_compiled_step_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, guide, scribble = smooth_inputs()
     energy = SelfLabelingEnergy()
-    assert isinstance(mirror_step(energy.bind(logits, guide, scribble)), PlainStep)  # float64
+    assert choose(energy.bind(logits, guide, scribble)).step is PlainStep  # float64
     single = energy.bind(logits.float(), guide, scribble)
-    assert isinstance(mirror_step(single), FusedStep)
+    assert choose(single).step is FusedStep
     compiled = NaturalGradient(energy, max_steps=10, tolerance=0)(logits.float(), guide, scribble)
     monkeypatch.setitem(sys.modules, "medwsss.solvers.compiled.step", None)  # as if Numba were not installed
-    assert isinstance(mirror_step(single), PlainStep)
+    assert choose(single).step is PlainStep
     plain = NaturalGradient(energy, max_steps=10, tolerance=0)(logits.float(), guide, scribble)
     torch.testing.assert_close(compiled.labels, plain.labels, rtol=0, atol=1e-4)
