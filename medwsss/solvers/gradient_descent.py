@@ -15,6 +15,8 @@ __all__ = ["GradientDescent"]
 
 
 class Descent(NamedTuple):
+    """Where the solver stands."""
+
     logits: Tensor  # l, with y = softmax(l)
     labels: Tensor  # y, seeds reset
     energy: Tensor

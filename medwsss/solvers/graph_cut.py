@@ -70,6 +70,8 @@ class Potts(NamedTuple):
 
 
 class Labeling(NamedTuple):
+    """Where the solver stands."""
+
     models: list[Potts]  # one a sample
     labels: list[NDArray[np.int64]]  # N classes a sample
     energy: Tensor  # B

@@ -25,6 +25,8 @@ LEAST_STRIDE = 1e-6
 
 
 class Iterate(NamedTuple):
+    """Where the solver stands."""
+
     backend: Backend
     look: MirrorStep
     left: int  # steps that may follow

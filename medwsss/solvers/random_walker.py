@@ -19,6 +19,8 @@ __all__ = ["RandomWalker"]
 
 
 class Search(NamedTuple):
+    """Where the solver stands."""
+
     pair_term: OffsetPairs
     labels: Tensor  # y
     energy: Tensor  # E(y), B

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from medwsss.keys import UNLABELED, VOID
-from medwsss.solvers import NaturalGradient, StridedSolver
+from medwsss.solvers import NaturalGradient, Solver, StridedSolver
+from medwsss.solvers.coarse import coarsened
 from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
 
 SHAPES = [(13,), (12, 7), (6, 9, 5)]
@@ -106,3 +107,33 @@ def test_autocast_logits_and_refusal():
     assert labels.dtype == torch.float32
     with pytest.raises(ValueError, match="stride of at least 1, got 0"):
         StridedSolver(natural(), 0)
+
+
+def test_equal_votes_are_the_networks_to_decide_as_on_coarse_grids():
+    """A vote each for 1 and 2, and a network for 2; then for 1."""
+    scribble = torch.full((1, 1, 4, 4), UNLABELED)
+    scribble[0, 0, 0, :2] = torch.tensor([1, 2])
+    for favourite in (2, 1):
+        logits = torch.zeros(1, 3, 4, 4)
+        logits[:, favourite] = 1
+        recorder = Recorder()
+        StridedSolver(recorder, 2)(logits, torch.zeros(1, 1, 4, 4), scribble)
+        assert recorder.given[2][0, 0, 0, 0] == favourite
+        coarse = coarsened(SelfLabelingEnergy().bind(logits, torch.zeros(1, 1, 4, 4), scribble))
+        assert coarse.scribble[0, 0, 0, 0] == favourite
+
+
+def test_it_is_a_solver():
+    """With initial labels and weights, as every other."""
+    logits, guide, scribble = problem((12, 8))
+    strided = StridedSolver(natural(lam=3.0, steps=1), 2)
+    assert isinstance(strided, Solver) and strided.energy is strided.solver.energy
+    certain = torch.zeros_like(logits)
+    certain[:, 1] = 1.0
+    warm = strided(logits, guide, scribble, initial=certain).labels
+    cold = strided(logits, guide, scribble).labels
+    assert warm[:, 1].mean() > cold[:, 1].mean() + 0.1
+    flat = torch.zeros_like(guide)  # Σ of s^(d−1) equal weights by s^(d−1): those of a flat coarse guide
+    given = strided(logits, guide, scribble, weights=strided.energy.neighborhood.weights(flat)).labels
+    torch.testing.assert_close(given, strided(logits, flat, scribble).labels)
+    assert not torch.allclose(given, cold)

@@ -27,8 +27,8 @@ def at_one_voxel(*p: float) -> torch.Tensor:
 
 
 def test_the_registry_holds_the_six_of_the_paper() -> None:
-    assert set(RELAXATIONS) == set(PAPER)
-    assert all(getattr(relaxations, name) is relaxation for name, relaxation in RELAXATIONS.items())
+    assert set(RELAXATIONS) >= set(PAPER)
+    assert all(getattr(relaxations, name) is relaxation for name, relaxation in RELAXATIONS.items() if name in PAPER)
 
 
 @every_relaxation

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -89,6 +90,15 @@ class OffsetNeighborhood(Neighborhood):
         return OffsetPairs(relaxation, offsets, scaled, guide, self.spacing)
 
 
+class Sums(NamedTuple):
+    """Over the pairs so far."""
+
+    value: Tensor  # Σ w_ij P, B
+    gradient: Tensor  # at each voxel Σ_j w_ij P_pq y_j, B K *S
+    radial: Tensor  # Σ_j w_ij P_pp, B 1 *S
+    curvature: Tensor  # Σ_j |w_ij P_pq|, B 1 *S
+
+
 class OffsetPairs(PairTerm):
     """``Σ w_ij P(y_i, y_j)`` over the pairs of a list of offsets.
 
@@ -140,23 +150,28 @@ class OffsetPairs(PairTerm):
         ``∂P/∂p = P_pq q + 2 P_pp p`` with the derivatives of ``P`` in ``p·q`` and ``‖p‖²``; ``|P_pq|`` is 1 for BL and
         Q, ``1/(‖p‖‖q‖)`` for NQ, ``1/p·q`` for CCE and CD and ``1/(1 − ½‖p − q‖²)`` for LQ.
         """
-        value, gradient = y.new_zeros(y.shape[0]), torch.zeros_like(y)
-        squared_norm = (y * y).sum(1, keepdim=True)
-        radial, curvature = torch.zeros_like(squared_norm), torch.zeros_like(squared_norm)  # radial: Σ_j w_ij P_pp
+        norm = (y * y).sum(1, keepdim=True)
+        sums = Sums(y.new_zeros(len(y)), torch.zeros_like(y), torch.zeros_like(norm), torch.zeros_like(norm))
+        # sample by sample where weights are not kept, so that one offset's numbers stay small beside the labels
+        parts = [slice(None)] if self.weight_map is not None else [slice(b, b + 1) for b in range(len(y))]
         for offset, w in self:
-            p, q = pairs(y, offset)
-            potential, s_pq, s_pp, s_qq = self.relaxation.slopes(
-                (p * q).sum(1, keepdim=True), *pairs(squared_norm, offset)
-            )
-            value += (w * potential).flatten(1).sum(1)
-            s_pq = w * s_pq
-            for at, other in zip(pairs(gradient, offset), (q, p)):
-                at.addcmul_(s_pq, other)
-            for at in pairs(curvature, offset):
-                at.add_(s_pq.abs())
-            for at, slope in zip(pairs(radial, offset), (s_pp, s_qq)):
-                at.add_(w * slope)
-        return value, gradient.addcmul_(radial, y, value=2), curvature
+            for part in parts:
+                self._add(offset, w[part], y[part], norm[part], Sums(*(x[part] for x in sums)))
+            del w
+        return sums.value, sums.gradient.addcmul_(sums.radial, y, value=2), sums.curvature
+
+    def _add(self, offset: Offset, w: Tensor, y: Tensor, norm: Tensor, sums: Sums) -> None:
+        """What the pairs of one offset contribute."""
+        p, q = pairs(y, offset)
+        potential, s_pq, s_pp, s_qq = self.relaxation.slopes((p * q).sum(1, keepdim=True), *pairs(norm, offset))
+        sums.value.add_((w * potential).flatten(1).sum(1))
+        s_pq = w * s_pq
+        for at, other in zip(pairs(sums.gradient, offset), (q, p)):
+            at.addcmul_(s_pq, other)
+        for at in pairs(sums.curvature, offset):
+            at.add_(s_pq.abs())
+        for at, slope in zip(pairs(sums.radial, offset), (s_pp, s_qq)):
+            at.add_(w * slope)
 
 
 def takes_part(free: Tensor, exists: Tensor | None, offset: Offset) -> Tensor:
