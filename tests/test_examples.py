@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The examples in docstrings do what they show."""
+"""The examples in docstrings and documents do what they show."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
 import pkgutil
+from pathlib import Path
 
 import pytest
 
 import medwsss
 
 MODULES = sorted(module.name for module in pkgutil.walk_packages(medwsss.__path__, "medwsss."))
+DOCUMENTS = [path for path in sorted(Path(__file__).parents[1].glob("docs/*.md")) if ">>>" in path.read_text("utf-8")]
 LEAST = 10  # objects with an example
 
 
@@ -26,13 +28,24 @@ def examples(name):
     return [test for test in doctest.DocTestFinder(exclude_empty=True).find(module) if test.examples]
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_examples(name, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)  # some write files
+def check(tests, folder, monkeypatch, capsys):
+    """Run them in a folder of their own: some write files."""
+    monkeypatch.chdir(folder)
     runner = doctest.DocTestRunner()
-    for test in examples(name):
+    for test in tests:
         runner.run(test)
     assert not runner.summarize(verbose=False).failed, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name, tmp_path, monkeypatch, capsys):
+    check(examples(name), tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_documents(path, tmp_path, monkeypatch, capsys):
+    test = doctest.DocTestParser().get_doctest(path.read_text("utf-8"), {}, path.name, str(path), 0)
+    check([test], tmp_path, monkeypatch, capsys)
 
 
 def test_the_most_used_have_examples():
