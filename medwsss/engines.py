@@ -25,6 +25,12 @@ class PrepareWeakBatch(PrepareBatch):
 
     Raises:
         KeyError: when the batch has no image or no scribble.
+
+    Example:
+        >>> batch = {"image": torch.zeros(2, 1, 8, 8), "scribble": torch.full((2, 1, 8, 8), 255)}
+        >>> image, targets = PrepareWeakBatch()(batch)
+        >>> sorted(targets), targets["guide"] is image  # no guide of its own: contrasts are the image's
+        (['guide', 'scribble'], True)
     """
 
     def __init__(self, scribble_key: str = SCRIBBLE, guide_key: str = GUIDE) -> None:

@@ -84,6 +84,14 @@ def read_json(path: str | os.PathLike, what: str = "a JSON object") -> dict[str,
 
     Raises:
         ValueError: where there is none, naming the file.
+
+    Example:
+        >>> write_json({"labels": {"0": "background"}}, "dataset.json")
+        >>> read_json("dataset.json")
+        {'labels': {'0': 'background'}}
+        >>> read_json("a.json", "a label table")
+        Traceback (most recent call last):
+        ValueError: expected a label table in JSON, got a.json: [Errno 2] No such file or directory: 'a.json'
     """
     try:
         content = json.loads(Path(path).read_bytes())

@@ -34,6 +34,7 @@ class BestModel:
         self.path = path
 
     def attach(self, engine: Workflow) -> None:
+        """Look at the key metric at the end of each of the evaluator's epochs."""
         self._engine = engine
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
@@ -49,9 +50,11 @@ class BestModel:
             save_atomically(bare(self.network).state_dict(), self.path)
 
     def state_dict(self) -> dict[str, float]:
+        """The best value and its epoch."""
         state = self._engine.state
         return {"best_metric": float(state.best_metric), "best_metric_epoch": state.best_metric_epoch}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Give them back to the evaluator, so that only a better one is kept."""
         for name, value in state_dict.items():
             setattr(self._engine.state, name, value)

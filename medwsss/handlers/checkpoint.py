@@ -61,6 +61,7 @@ class FullCheckpoint:
         self._previous: dict[int, Any] = {}
 
     def attach(self, engine: Engine) -> None:
+        """Wait for the trainer's start."""
         engine.add_event_handler(Events.STARTED, self.started)
 
     def started(self, engine: Engine) -> None:
@@ -74,11 +75,13 @@ class FullCheckpoint:
             engine.add_event_handler(Events.COMPLETED, self.completed)
 
     def epoch_completed(self, engine: Engine) -> None:
+        """Take the state; write it where the interval says so."""
         self._snapshot(engine)
         if engine.state.epoch % self.interval == 0:
             self._flush()
 
     def completed(self) -> None:
+        """Write the last epoch's state, and leave signals to whom they belonged."""
         self._flush()
         self._restore_signals()
 

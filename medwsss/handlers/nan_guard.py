@@ -42,12 +42,14 @@ class NonFiniteGuard:
         self._buffers: list[torch.Tensor] = []
 
     def attach(self, engine: SupervisedTrainer) -> None:
+        """Come between the backward pass and the optimizer's step."""
         self._engine = engine
         engine.state.skipped_batches = 0
         engine.add_event_handler(Events.ITERATION_STARTED, self.remember)
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
     def remember(self, engine: SupervisedTrainer) -> None:
+        """Copy the network's buffers, which the forward pass is about to change."""
         self._buffers = [buffer.clone() for buffer in engine.network.buffers()]
 
     def __call__(self, engine: SupervisedTrainer) -> None:
@@ -91,9 +93,11 @@ class NonFiniteGuard:
             )
 
     def state_dict(self) -> dict[str, int]:
+        """How many batches were skipped."""
         return {"skipped_batches": self._engine.state.skipped_batches}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Count on from there."""
         self._engine.state.skipped_batches = state_dict["skipped_batches"]
 
 

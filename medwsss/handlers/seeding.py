@@ -33,6 +33,7 @@ class EpochSeeder:
         self.seed = seed
 
     def attach(self, engine: Engine) -> None:
+        """Seed at each epoch's start."""
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:

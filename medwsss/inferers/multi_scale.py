@@ -29,6 +29,12 @@ class MultiScaleInferer(Inferer):
 
     Raises:
         ValueError: for no scale or one that is not positive, and for ``multiple_of`` below 1.
+
+    Example:
+        >>> biased = lambda x: torch.tensor([[[50.0, 0.0], [0.0, 50.0]]])  # left is class 0, whatever the image
+        >>> image = torch.zeros(1, 1, 2)
+        >>> [MultiScaleInferer(flip=flip)(image, biased)[0, 0].round(decimals=4).tolist() for flip in (False, True)]
+        [[1.0, 0.0], [0.5, 0.5]]
     """
 
     def __init__(self, scales: Sequence[float] = (1.0,), flip: bool = False, multiple_of: int = 1) -> None:

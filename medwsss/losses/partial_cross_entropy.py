@@ -38,6 +38,13 @@ class PartialCrossEntropyLoss(nn.Module):
           exactly zero gradient, and a batch without seeds is worth 0.
         - output: scalar.
 
+    Example:
+        >>> logits = torch.zeros(1, 2, 4, requires_grad=True)
+        >>> loss = PartialCrossEntropyLoss()(logits, torch.tensor([[[0, 255, 254, 1]]]))
+        >>> loss.backward()
+        >>> round(loss.item(), 4), logits.grad[0, 0].tolist()  # ln 2, and no pull where nobody drew
+        (0.6931, [-0.25, 0.0, 0.0, 0.25])
+
     Source: Zhang & Boykov, CVPR 2025, Eq. (3).
     """
 

@@ -37,6 +37,13 @@ class RegularizedLoss(nn.Module):
         - target: mapping with ``scribble`` (``B 1 *S``) and ``guide`` (``B C *S``).
         - output: scalar.
 
+    Example:
+        >>> loss = RegularizedLoss("bilinear", GridNeighborhood(bandwidth=0.1), eta=0, lam=1)
+        >>> target = {"scribble": torch.tensor([[[0, 255, 255, 1]]]), "guide": torch.tensor([[[0.0, 0, 1, 1]]])}
+        >>> at_the_edge, beside_it = torch.tensor([[[50.0, 50, -50, -50]]]), torch.tensor([[[50.0, -50, -50, -50]]])
+        >>> [round(loss(torch.cat([z, -z], 1), target).item(), 2) for z in (at_the_edge, beside_it)]
+        [0.0, 0.5]
+
     Source: Zhang & Boykov, CVPR 2025, Eq. (4).
     """
 

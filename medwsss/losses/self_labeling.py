@@ -86,6 +86,14 @@ class SelfLabelingLoss(nn.Module):
         - target: mapping with ``scribble`` (``B 1 *S``) and, after warm-up, ``pseudo_label`` (``B K *S``).
         - output: scalar.
 
+    Example:
+        >>> logits = torch.zeros(1, 2, 4, requires_grad=True)
+        >>> y = torch.tensor([[[1, 1, 0.5, 0], [0, 0, 0.5, 1]]])
+        >>> target = {"scribble": torch.tensor([[[0, 255, 255, 1]]]), "pseudo_label": y}
+        >>> SelfLabelingLoss(eta=1.0)(logits, target).backward()
+        >>> logits.grad[0, 0].tolist()  # seeds and a sure label pull, an undecided one does not
+        [-0.25, -0.25, 0.0, 0.25]
+
     Source: Zhang & Boykov, CVPR 2025, Eq. (8) to (11).
     """
 

@@ -27,6 +27,13 @@ class MeanIoUMetric(CumulativeIterationMetric):
         - y_pred: list of ``1 *S`` class maps (argmax), or ``B 1 *S``.
         - y: likewise; ``UNLABELED`` and ``VOID`` voxels don't count.
         - buffer: ``1 × K``, NaN for a class that is in neither truth nor prediction, which the mean leaves out.
+
+    Example:
+        >>> iou = MeanIoUMetric(num_classes=2)
+        >>> for pred, truth in ([1, 1, 1, 1], [1, 1, 1, 1]), ([0, 0, 0, 0], [0, 0, 0, 1]):
+        ...     _ = iou(torch.tensor([[pred]]), torch.tensor([[truth]]))
+        >>> iou.get_buffer().tolist()  # class 1: 4 of 5 pixels in both, not the mean of 1 and 0
+        [[0.75, 0.8]]
     """
 
     def __init__(self, num_classes: int) -> None:

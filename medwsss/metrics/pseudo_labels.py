@@ -24,6 +24,11 @@ def decided_by(labels: Tensor, network: Tensor, scribble: Tensor) -> tuple[int, 
         labels: ``argmax y``, ``*S``.
         network: ``argmax σ``, ``*S``.
         scribble: ``*S``.
+
+    Example:
+        >>> labels, network = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([1, 1, 1, 1, 0])
+        >>> decided_by(labels, network, torch.tensor([0, 255, 255, 255, 255]))
+        (3, 1, 1)
     """
     seeds, void = seed_mask(scribble), void_mask(scribble)
     pulled = ~void & (seeds | (labels != network))

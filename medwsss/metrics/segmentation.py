@@ -71,7 +71,15 @@ class ClassMetric(CumulativeIterationMetric):
 
 
 class ClassDiceMetric(ClassMetric):
-    """Dice of each class, 0 for a missed or invented one."""
+    """Dice of each class, 0 for a missed or invented one.
+
+    Example:
+        >>> dice = ClassDiceMetric(num_classes=3)
+        >>> dice(torch.tensor([[[0, 1, 1, 2]]]), torch.tensor([[[0, 1, 255, 0]]])).tolist()
+        [[1.0, 0.0]]
+        >>> dice.aggregate().item()  # unlabelled voxels don't count, an invented class does
+        0.5
+    """
 
     def figure(self, pred: Tensor, truth: Tensor, spacing: list[float]) -> Tensor:
         """``2 |P ∩ T| / (|P| + |T|)``."""

@@ -45,6 +45,14 @@ class MapWeakLabels(Transform):
 
     Raises:
         ValueError: where the declarations contradict each other.
+
+    Example:
+        >>> acdc = MapWeakLabels(num_classes=4, ignore_values=4)
+        >>> acdc(torch.tensor([[0, 3, 4]])).tolist()
+        [[0, 3, 255]]
+        >>> MapWeakLabels(num_classes=2)(torch.tensor([[0, 3, 3]]))  # what nobody declared is never guessed at
+        Traceback (most recent call last):
+        ValueError: expected labels 0 (class 0), 1 (class 1), got 3 (2 voxels) in an array without a file name
     """
 
     backend = [TransformBackends.TORCH, TransformBackends.NUMPY]

@@ -31,6 +31,11 @@ class SeedWeights(Transform):
     Shape:
         - scribble: ``1 *S`` integers, classes, ``UNLABELED`` and ``VOID``.
         - output: ``1 *S`` float32.
+
+    Example:
+        >>> weights = SeedWeights([3])(torch.tensor([[0, 0, 255, 255, 255, 255, 1]]))
+        >>> (6 * weights).round().tolist()  # two seeds of class 0 weigh what one of class 1 does
+        [[2.0, 2.0, 1.0, 0.0, 0.0, 2.0, 2.0]]
     """
 
     backend = [TransformBackends.TORCH]

@@ -40,6 +40,13 @@ class VoidFilld(Compose):
     Raises:
         ValueError: when a transform has a ``padding_mode`` for labels that is neither ``zeros`` nor ``constant``, and
             when one with such a ``label_key`` hides in a composition.
+
+    Example:
+        >>> from monai.transforms import SpatialPadd
+        >>> pad = VoidFilld("scribble", SpatialPadd(["image", "scribble"], [6]))
+        >>> padded = pad({"image": torch.ones(1, 4), "scribble": torch.tensor([[0, 255, 255, 1]])})
+        >>> padded["image"].tolist(), padded["scribble"].tolist()
+        ([[0.0, 1.0, 1.0, 1.0, 1.0, 0.0]], [[254, 0, 255, 255, 1, 254]])
     """
 
     def __init__(

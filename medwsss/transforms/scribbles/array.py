@@ -50,8 +50,7 @@ class SimulateScribble(Randomizable, Transform):
         jitter: how far the hand strays, as a share of the distance to the border.
         margin: distance from the border for ``border`` and ``box``, in voxels.
         per_class: only the largest region of a class on a slice gets a stroke, instead of each.
-        slice_axis: spatial axis across which slices lie; an image without it is one slice. None: regions and strokes
-            run through the whole volume.
+        slice_axis: across which slices lie; an image without it is one slice. None: strokes run through the volume.
         slice_step: annotate every so manieth slice.
         slice_share: annotate this share of those, drawn at random, but one at least.
         min_size: regions with fewer voxels than this stay without a stroke.
@@ -59,6 +58,12 @@ class SimulateScribble(Randomizable, Transform):
 
     Raises:
         ValueError: for a parameter out of its range.
+
+    Example:
+        >>> mask = torch.zeros(1, 32, 32).index_fill(1, torch.arange(8, 24), 1)
+        >>> long, short = (SimulateScribble(2, length_ratio=r).set_random_state(0)(mask) for r in (1, 0.5))
+        >>> bool((short == long)[short != UNLABELED].all())
+        True
     """
 
     backend = [TransformBackends.NUMPY]
@@ -159,6 +164,10 @@ class ShortenScribble(Transform):
 
     Raises:
         ValueError: for a ratio out of its range.
+
+    Example:
+        >>> ShortenScribble(length_ratio=0.6)(torch.tensor([[[255, 1, 1, 1, 1, 1, 255]]])).tolist()
+        [[[255, 255, 1, 1, 1, 255, 255]]]
     """
 
     backend = [TransformBackends.NUMPY]
@@ -168,13 +177,9 @@ class ShortenScribble(Transform):
         self.length_ratio, self.slice_axis = length_ratio, slice_axis
 
     def __call__(self, img: NdarrayOrTensor) -> torch.Tensor:
-        """Shorten the strokes of one scribble.
+        """Shorten the strokes of one scribble, ``1 *S`` as :py:class:`medwsss.transforms.MapWeakLabels` makes it.
 
-        Args:
-            img: ``1 *S``, as :py:class:`medwsss.transforms.MapWeakLabels` makes it.
-
-        Returns:
-            ``uint8`` of the same shape; ``UNLABELED`` where a stroke was.
+        The result is ``uint8`` of the same shape, ``UNLABELED`` where a stroke was.
         """
         scribble = convert_to_tensor(img, dtype=torch.uint8, track_meta=get_track_meta())
         long = _slices(scribble, self.slice_axis)
