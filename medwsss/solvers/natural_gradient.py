@@ -75,6 +75,17 @@ class NaturalGradient(IterativeSolver):
     Raises:
         ValueError: for a tolerance, levels or coarse steps below 0, a stride that is not positive or a momentum outside
             [0, 1).
+
+    Example::
+
+        >>> from medwsss.keys import UNLABELED
+        >>> from medwsss.terms import GridNeighborhood
+        >>> scribble = torch.tensor([0, *[UNLABELED] * 4, 1]).reshape(1, 1, 6)
+        >>> guide = torch.tensor([0.0, 0, 0, 1, 1, 1]).reshape(1, 1, 6)  # a border in the middle
+        >>> energy = SelfLabelingEnergy("quadratic", "quadratic", GridNeighborhood(bandwidth=0.2), eta=0.01)
+        >>> solution = NaturalGradient(energy)(torch.zeros(1, 2, 6), guide, scribble)
+        >>> solution.labels.argmax(1).tolist(), solution.status.name
+        ([[0, 0, 0, 1, 1, 1]], 'CONVERGED')
     """
 
     def __init__(

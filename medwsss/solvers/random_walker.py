@@ -61,6 +61,16 @@ class RandomWalker(IterativeSolver):
             tolerance below 0.
 
     Source: Grady, Random walks for image segmentation, PAMI 2006; Zhang & Boykov, CVPR 2025, §2.1 and §3.1.
+
+    Example::
+
+        >>> from medwsss.keys import UNLABELED
+        >>> from medwsss.terms import GridNeighborhood
+        >>> scribble = torch.tensor([0, UNLABELED, UNLABELED, 1]).reshape(1, 1, 4)
+        >>> energy = SelfLabelingEnergy("quadratic", "quadratic", GridNeighborhood(bandwidth=1.0), eta=0.0)
+        >>> y = RandomWalker(energy)(torch.zeros(1, 2, 4), torch.zeros(1, 1, 4), scribble).labels
+        >>> [round(p, 3) for p in y[0, 1].tolist()]  # harmonic: a straight line between the seeds
+        [0.0, 0.333, 0.667, 1.0]
     """
 
     def __init__(self, energy: SelfLabelingEnergy, max_steps: int = 1000, tolerance: float = 1e-5) -> None:

@@ -34,6 +34,16 @@ class SelfLabelingEnergy:
         ValueError: for an unknown term or a negative weight.
 
     Source: Zhang & Boykov, CVPR 2025, Eq. (8).
+
+    Example::
+
+        >>> from medwsss.keys import UNLABELED
+        >>> energy = SelfLabelingEnergy("quadratic", "quadratic", GridNeighborhood(bandwidth=1.0), eta=0.0, lam=1.0)
+        >>> scribble = torch.tensor([0, UNLABELED, 1]).reshape(1, 1, 3)
+        >>> problem = energy.bind(torch.zeros(1, 2, 3), torch.zeros(1, 1, 3), scribble)
+        >>> y = torch.tensor([[[1.0, 0.5, 0.0], [0.0, 0.5, 1.0]]])
+        >>> problem.value(y).item()  # twice ½‖(1, 0) − (½, ½)‖²
+        0.5
     """
 
     def __init__(

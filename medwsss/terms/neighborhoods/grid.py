@@ -35,6 +35,14 @@ class GridNeighborhood(ContrastNeighborhood):
     Raises:
         ValueError: for a connectivity below 1, a bandwidth that is neither positive nor ``"auto"``, a spacing that is
             not positive, or a smoothing that is negative or not finite.
+
+    Example::
+
+        >>> import torch
+        >>> guide = torch.tensor([0.0, 9.0, 255.0]).reshape(1, 1, 3)  # a step of one bandwidth, and a border
+        >>> (w,) = GridNeighborhood(bandwidth=9.0).weights(guide)
+        >>> [round(x, 4) for x in w.flatten().tolist()]
+        [0.6065, 0.0]
     """
 
     connectivity: int = 1

@@ -37,6 +37,11 @@ class WindowNeighborhood(ContrastNeighborhood):
         ValueError: for a radius, dilation, bandwidth or spacing that is not positive.
 
     Source: Obukhov et al., Gated CRF Loss for Weakly Supervised Semantic Image Segmentation, 2019 (the kernel).
+
+    Example::
+
+        >>> WindowNeighborhood(radius=1.5).offsets(ndim=2)  # half of the 8 neighbours
+        [(0, 1), (1, -1), (1, 0), (1, 1)]
     """
 
     radius: float
