@@ -46,8 +46,8 @@ PER_CASE: dict[str, dict[str, Any]] = {
     }
 }
 
-LEGEND = """Mean over seeds ± standard deviation between them, of the last epoch. The difference is in Dice, case by case
-(mean over foreground classes, then over the seeds that both have), with a 95 % bootstrap interval over {} cases.
+LEGEND = """Mean over seeds ± standard deviation between them, of the last epoch. The difference is in Dice, case by
+case (mean over foreground classes, then over the seeds that both have), with a 95 % bootstrap interval over {} cases.
 """
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import json
 import subprocess
+from argparse import Namespace
+from pathlib import Path
 
 import pytest
 
 from medwsss.experiments import paper
 from medwsss.experiments.__main__ import main
 from medwsss.experiments.paper import AXES, run_name
+from medwsss.reports.results import read_lines
+from tests.bundles.bundle import REPOSITORY
 from tests.bundles.photographs import TINY
 
 FILES = [f"bundles/scribble_2d/{name}.json" for name in ("train", "small", "gd")]
@@ -83,6 +87,14 @@ def test_table_3_beside_the_papers():
     assert rows[3] == "| P_CD | – | – | 65.52 | 71.22 | – | – |"
     (line,) = paper.table([*lines, lines[0] | {"length": 1.0}], {"P_Q": methods["P_Q"]}, [0.3, 1.0]).splitlines()[2:]
     assert line.endswith("| 1–2 |")
+
+
+def test_recorded_runs_give_the_documents_tables(tmp_path):
+    docs = REPOSITORY / "bundles/scribble_2d/docs"
+    lines = [{**line, "study": "camvid_scribbles"} for line in read_lines(docs / "ablation.jsonl")]
+    given = {"axes": ["relaxations", "cross_entropies"], "lengths": [0.3, 1.0]}
+    paper.write(Namespace(datalist=Path("data/camvid_scribbles/dataset.json"), **given), lines, tmp_path)
+    assert (tmp_path / "paper.md").read_text() == (docs / "ablation.md").read_text()
 
 
 def test_curves_are_of_what_was_run():
