@@ -25,10 +25,15 @@ def show_cause_last() -> None:
         sys.excepthook = _cause_last
 
 
+def cause_of(error: BaseException) -> BaseException:
+    """What went wrong, without MONAI's wrappers around it."""
+    while type(error) is RuntimeError and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def _cause_last(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     sys.__excepthook__(kind, error, trace)
-    cause = error
-    while type(cause) is RuntimeError and cause.__cause__ is not None:  # MONAI's wrappers
-        cause = cause.__cause__
+    cause = cause_of(error)
     if cause is not error:
         print(f"\n{type(cause).__name__}: {cause}", file=sys.stderr)

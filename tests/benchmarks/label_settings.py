@@ -16,11 +16,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import fire
 import torch
 from monai.transforms import Compose
 from torch import Tensor
 
+from medwsss.experiments.runs import overrides, parsed
 from medwsss.metrics import ClassDiceMetric
 from medwsss.solvers import NaturalGradient
 from medwsss.study.datalist import read_content
@@ -28,7 +28,6 @@ from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
 from medwsss.terms.simplex import seed_mask
 from tests.benchmarks.acdc_models import Case
 from tests.benchmarks.report import machine, save, table
-from tests.benchmarks.runs import parsed
 
 VALUES: dict[str, tuple[Any, ...]] = {  # the centre's comes first
     "bandwidth": (0.02, 0.01, 0.035, 0.07, 0.1),
@@ -52,7 +51,7 @@ SETTINGS |= {f"eta 0.1, temperature {value}": CENTRE | {"eta": 0.1, "temperature
 def read_command(folder: Path) -> tuple[list[str], dict[str, Any]]:
     """Configuration files and overrides of a run, as MONAI reads its command."""
     words = json.loads((folder / "result.json").read_text())["command"]
-    options = fire.Fire(lambda *args, **options: options, command=words[3:], serialize=lambda _: None)
+    options = overrides(words[4:])
     files = options.pop("config_file")
     if any(Path(name).parent != Path("bundles/scribble") for name in files):
         raise ValueError(f"expected a run of bundles/scribble in {folder}, got one of {', '.join(files)}")
@@ -100,7 +99,7 @@ def column(loaded: list[Case]) -> dict[str, float]:
 def main() -> None:
     """Predict, solve, score, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders that tests.benchmarks.runs wrote")
+    parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders that medwsss.experiments wrote")
     parser.add_argument("--cases", type=int, default=6, help="of each study")
     arguments = parser.parse_args()
     networks, without = {}, {}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How good pseudo-labels are against ACDC's dense masks, by η, the solver's start and steps, and spacing in weights.
 
-    python -m tests.benchmarks.pseudo_labels --model output/acdc/pce_seed0/model.pt
+    python -m tests.benchmarks.pseudo_labels --model output/compare/acdc/pce_length1_seed0/model.pt
 
 A seeds-only 2-D network predicts training volumes slice by slice; each solver gets its predictions and the expert
 scribbles. Mean Dice over volumes of the labels' argmax, a class at a time; paired differences between neighbourhoods

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a 2-D model's errors on ACDC lie: in the whole image, near the heart, or in blobs away from it.
 
-    python -m tests.benchmarks.where_errors_lie output/acdc/*/model.pt
+    python -m tests.benchmarks.where_errors_lie output/compare/acdc/*/model.pt
 
 Validation Dice of each model three ways: over the whole image; over the middle 160 × 160 pixels of every slice, where
 the expert's background strokes are; over the whole image with the largest component of each class kept.

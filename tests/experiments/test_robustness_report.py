@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from tests.benchmarks import robustness_report as report
+from medwsss.experiments import robustness_report as report
+from medwsss.reports.results import read_lines
+from tests.bundles.bundle import REPOSITORY
 
 
 def line(method, seed, figure, cases, study="heart", **more):
@@ -17,18 +18,6 @@ def line(method, seed, figure, cases, study="heart", **more):
 
 DEFAULT = line("default", 0, 0.5, [[0.4, 0.6], [0.2, None], [0.9, 0.7]])  # 0.5, 0.2, 0.8 by case
 PCE = line("pce", 0, 0.4, [[0.4, 0.4], [0.1, None], [0.7, 0.7]])  # 0.4, 0.1, 0.7
-
-
-def test_cases_leave_out_classes_that_are_nowhere():
-    other = line("default", 1, 0.6, [[0.6, 0.8], [None, 0.4], [0.8, 1.0]])
-    np.testing.assert_allclose(report.cases([DEFAULT]), [0.5, 0.2, 0.8])
-    np.testing.assert_allclose(report.cases([DEFAULT, other]), [0.6, 0.3, 0.85])
-
-
-def test_a_difference_that_every_case_has_is_certain():
-    assert report.paired(np.array([0.5, 0.2, 0.8]), np.array([0.4, 0.1, 0.7])) == "+0.100 [+0.100, +0.100]"
-    text = report.paired(np.array([1.0, 0.0, 0.0]), np.zeros(3))
-    assert text == "+0.333 [+0.000, +1.000]"  # all three draws are the first in 1/27 of the resamples, over 2.5 %
 
 
 def test_the_table_pairs_runs_of_the_same_seeds():
@@ -42,8 +31,21 @@ def test_the_table_pairs_runs_of_the_same_seeds():
     assert (cells["CPU minutes"], cells["seeds"]) == ("2.0", "2")
 
 
-def test_intersection_over_union_comes_first():
-    assert report.score({**DEFAULT, "IoU": {"mean": 0.3}}) == 0.3 and report.score(DEFAULT) == 0.5
+def test_a_new_method_is_a_column():
+    header, _, row = report.table([DEFAULT, {**PCE, "method": "rival"}]).splitlines()
+    cells = dict(zip((cell.strip() for cell in header.split("|")), (cell.strip() for cell in row.split("|"))))
+    assert (cells["rival"], cells["default − rival"]) == ("0.400", "+0.100 [+0.100, +0.100]")
+    assert cells["seeds only"] == "–"
+
+
+@pytest.mark.parametrize("name", ["robustness", "lengths", "sensitivity", "sensitivity_unsmoothed"])
+def test_recorded_runs_give_the_documents_figures(name, tmp_path):
+    """The recorded lines are read, and their table is the one that the document shows."""
+    lines = read_lines(REPOSITORY / f"bundles/scribble/docs/{name}.jsonl")
+    text = report.render(lines, tmp_path)
+    assert (name == "robustness") or (tmp_path / f"{name.partition('_')[0]}.png").exists()
+    document = (REPOSITORY / "bundles/scribble/docs/default.md").read_text()
+    assert name != "robustness" or text in document
 
 
 @pytest.mark.parametrize(("recalls", "rho"), [((0.1, 0.2, 0.9), "1.00"), ((0.9, 0.2, 0.1), "-1.00")])

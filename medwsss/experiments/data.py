@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bundles and data lists that experiments train with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import medwsss
+from data_prep.__main__ import main as data_prep
+from medwsss.keys import LABEL, SCRIBBLE
+from medwsss.study.datalist import read_content
+
+__all__ = ["bundle_files", "dense_key", "method_names", "prepared", "shortened"]
+
+#: What lies in a bundle's folder and is no overlay that changes a training.
+NO_METHODS = {"train", "evaluate", "inference", "metadata", "multi_gpu_train"}
+
+
+def bundle_folder(name: str) -> Path:
+    """``bundles/<name>`` of the working folder, else of the installed package."""
+    folder = Path("bundles") / name
+    return folder if folder.is_dir() else Path(medwsss.__file__).parent / "bundles" / name
+
+
+def method_names(bundle: str) -> list[str]:
+    """Overlays of a bundle that a training can have."""
+    return sorted({path.stem for path in bundle_folder(bundle).glob("*.json")} - NO_METHODS)
+
+
+def bundle_files(bundle: str, overlays: Sequence[str]) -> list[str]:
+    """Paths of the bundle's ``train.json`` and of overlays, which are names of its own or JSON files.
+
+    Raises:
+        ValueError: where one is not there, or refers to a file that is not in the working folder.
+    """
+    train = bundle_folder(bundle) / "train.json"
+    if not train.is_file():
+        known = sorted(path.parent.name for path in bundle_folder("scribble").parent.glob("*/train.json"))
+        raise ValueError(f"expected a bundle of {known}, got {bundle!r}")
+    for target in sorted(set(re.findall(r'"%([^":]+\.json)::', train.read_text()))):
+        if not Path(target).is_file():
+            folder = train.parents[1]
+            raise ValueError(f"expected {target}, of which {train} takes parts, got none; cp -rL {folder} . brings it")
+    files = [train]
+    for overlay in overlays:
+        given = Path(overlay)
+        if given.suffix == ".json" and given.is_file():
+            files.append(given)
+        elif overlay in method_names(bundle):
+            files.append(train.with_name(f"{overlay}.json"))
+        else:
+            raise ValueError(
+                f"expected a JSON file or one of {method_names(bundle)} of {train.parent}, got {overlay!r}"
+            )
+    return [str(path) for path in files]
+
+
+def prepared(folder: Path, words: Sequence[str]) -> Path:
+    """The study's folder, made by this command of ``data_prep`` where it is not there."""
+    if not (folder / "dataset.json").exists():
+        if not words:
+            raise ValueError(f"expected a dataset.json in {folder}, got none")
+        if data_prep([*words, "--output", str(folder), "--workers", "1"]):
+            raise SystemExit(1)  # it has said why
+    return folder
+
+
+def shortened(datalist: Path, length: float) -> Path:
+    """The data list with strokes of this length ratio, made beside the whole one if it is not there.
+
+    Raises:
+        ValueError: for a data list without strokes.
+    """
+    if any(SCRIBBLE not in item for item in read_content(datalist)["training"]):
+        raise ValueError(f"expected a data list with strokes (python -m data_prep scribbles), got {datalist}")
+    if length == 1:
+        return datalist
+    folder = datalist.parent.with_name(f"{datalist.parent.name}_{length:g}")
+    words = ["scribbles", "--datalist", str(datalist), "--from", SCRIBBLE, "--length-ratio", str(length)]
+    return prepared(folder, words) / "dataset.json"
+
+
+def dense_key(datalist: Path) -> str:
+    """Where the training items' dense masks are: ``mask``, else ``label``, as ``data_prep check`` has it.
+
+    Raises:
+        ValueError: where an item has none.
+    """
+    items: list[dict[str, Any]] = read_content(datalist)["training"]
+    key = "mask" if all("mask" in item for item in items) else LABEL
+    for index, item in enumerate(items):
+        if key not in item or item[key] == item.get(SCRIBBLE):
+            raise ValueError(f"expected a dense mask in every training item, got none in training[{index}], {datalist}")
+    return key

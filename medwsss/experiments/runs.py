@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One training of a bundle for tables: the user's own command in a process of its own, once, with a line of JSON."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import fire
+from monai.bundle import ConfigParser
+
+from medwsss.bundle.command_line import cause_of
+from medwsss.files import write_atomically
+from medwsss.reports.results import Line
+
+__all__ = ["check_begun", "command", "epochs", "finished", "is_finished", "overrides", "parsed", "run"]
+
+RESULT, LOG = "result.json", "log.txt"
+
+
+def overrides(words: Sequence[str]) -> dict[str, Any]:
+    """The values of ``--name value``, as MONAI's command line reads them.
+
+    Raises:
+        ValueError: for words that belong to no name.
+    """
+    values: dict[str, Any] = {}
+    loose = fire.Fire(lambda *args, **options: values.update(options) or args, list(words), serialize=lambda _: None)
+    if loose:
+        raise ValueError(f"expected overrides as --name value, got {' '.join(map(str, loose))}")
+    return values
+
+
+def parsed(files: Sequence[str], options: Mapping[str, Any]) -> ConfigParser:
+    """The bundle's configuration, to look values up."""
+    parser = ConfigParser(ConfigParser.load_config_files(files))
+    parser.update(dict(options))
+    return parser
+
+
+def epochs(parser: ConfigParser, iterations: int) -> int:
+    """As many as make about this many iterations, at least 2."""
+    try:
+        items, samples, batch = map(parser.get_parsed_content, ("train_items", "samples_per_volume", "batch_size"))
+    except RuntimeError as error:
+        raise cause_of(error) from None
+    # the bundles drop the last batch unless it is the only one
+    return max(2, round(iterations / max(1, int(len(items) * samples // batch))))
+
+
+def command(files: Sequence[str], output: Path, options: Mapping[str, Any]) -> list[str]:
+    """What comes after ``python`` to train with these configurations and overrides."""
+    words = ["-m", "monai.bundle", "run", "training", "--config_file", str(list(files)), "--output_dir", str(output)]
+    return words + [word for name, value in options.items() for word in (f"--{name}", str(value))]
+
+
+def check_begun(arguments: Sequence[str], output: Path) -> None:
+    """Check that no other command has begun in this folder.
+
+    Raises:
+        ValueError: where one has.
+    """
+    words = begun = " ".join(arguments)
+    if is_finished(output):
+        begun = " ".join(json.loads((output / RESULT).read_text())["command"])
+    elif (output / LOG).exists():
+        begun = (output / LOG).read_text().partition("\n")[0] or words  # it was stopped before its first word
+    if begun != words:
+        raise ValueError(f"expected the run of {words} in {output}, got that of {begun}; another --output keeps both")
+
+
+def is_finished(output: Path) -> bool:
+    """Whether the run of this folder has been done."""
+    return (output / RESULT).exists()
+
+
+def finished(output: Path) -> list[Line]:
+    """The lines of all runs in this folder that have been done."""
+    return [json.loads(path.read_text()) for path in sorted(output.rglob(RESULT))]
+
+
+def run(arguments: Sequence[str], output: Path, threads: int, **facts: Any) -> Line:
+    """Train, unless that has been done, and return ``facts``, figures and command as one line.
+
+    An interrupted training continues from its checkpoint; its CPU minutes are those of the last part.
+
+    Raises:
+        ValueError: where another command has begun in this folder, or this one is still running.
+        ChildProcessError: where the training fails, with the last line of its log.
+    """
+    check_begun(arguments, output)
+    if not is_finished(output):
+        seconds = _train(arguments, output, threads)
+        report = json.loads((output / "report.json").read_text())
+        line = {**facts, "cpu_minutes": round(seconds / 60, 1), **report["validation"]}
+        line |= {name: report[name] for name in ("cases", "last_epoch", "advice")}
+        text = json.dumps({**line, "command": list(arguments)}) + "\n"
+        write_atomically(memoryview(text.encode()), output / RESULT)
+    row: Line = json.loads((output / RESULT).read_text())
+    return row
+
+
+def _train(arguments: Sequence[str], output: Path, threads: int) -> float:
+    """CPU seconds of the training, whose words and output go to the log."""
+    output.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with (output / LOG).open("a") as file:
+        try:
+            # the training inherits the lock with the file, and keeps it should it outlive this process
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"expected one training at a time in {output}, got one that is still running") from None
+        file.write(" ".join(arguments) + "\n")
+        file.flush()
+        training = [sys.executable, *arguments]
+        status = subprocess.run(training, env=environment, stdout=file, stderr=subprocess.STDOUT).returncode
+    if status:
+        cause = (output / LOG).read_text().splitlines()[-1]
+        raise ChildProcessError(f"expected a training that ends, got exit status {status} in {output / LOG}: {cause}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

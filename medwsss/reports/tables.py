@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables in Markdown: means with deviations, and paired differences with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import mean, stdev
+
+import numpy as np
+
+from medwsss.reports.results import Line, cases, same_seeds
+
+__all__ = ["NONE", "difference", "interval", "markdown", "minutes", "paired", "seeds", "spread"]
+
+NONE = "–"  #: in a cell for which there is no run
+RESAMPLES = 10_000
+
+
+def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The table of these cells."""
+    first, *rest = ("|" + "".join(f" {cell} |" if cell else " |" for cell in row) for row in (titles, *rows))
+    return "\n".join([first, "|---" * len(titles) + "|", *rest])
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Mean ± standard deviation of a sample; of one value no deviation."""
+    if not values:
+        return NONE
+    return f"{mean(values):.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
+
+
+def interval(differences: np.ndarray) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the mean (percentiles, 10,000 resamples, always the same ones)."""
+    draws = np.random.default_rng(0).integers(len(differences), size=(RESAMPLES, len(differences)))
+    low, high = np.percentile(differences[draws].mean(1), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def paired(first: np.ndarray, second: np.ndarray) -> str:
+    """Mean of ``first − second`` over cases, with its 95 % bootstrap interval."""
+    low, high = interval(first - second)
+    return f"{(first - second).mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def difference(first: Sequence[Line], second: Sequence[Line]) -> str:
+    """``paired`` in Dice, case by case, of the seeds that both have."""
+    pair = same_seeds(first, second)
+    return paired(*map(cases, pair)) if all(pair) else NONE
+
+
+def minutes(lines: Sequence[Line], digits: int = 1) -> str:
+    """Mean CPU time of a run."""
+    return f"{mean(line['cpu_minutes'] for line in lines):.{digits}f}" if lines else NONE
+
+
+def seeds(lines: Sequence[Line]) -> str:
+    """How many there are."""
+    return str(len({line["seed"] for line in lines}))
