@@ -21,8 +21,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from medwsss.files import read_json
 from medwsss.keys import SCRIBBLE
-from medwsss.study.datalist import read_content, read_schema
+from medwsss.study.datalist import read_schema
 from tests.benchmarks.runs import command, epochs, finished, parsed, prepared, run, spread, write_lines
 
 Rows = dict[tuple[str, float], list[dict[str, Any]]]
@@ -109,7 +110,7 @@ def shortened(datalist: Path, length: float) -> Path:
     Raises:
         ValueError: for a data list without strokes.
     """
-    if any(SCRIBBLE not in item for item in read_content(datalist)["training"]):
+    if any(SCRIBBLE not in item for item in read_json(datalist, "a data list")["training"]):
         raise ValueError(f"expected a data list with strokes (python -m data_prep scribbles), got {datalist}")
     if length == 1:
         return datalist
