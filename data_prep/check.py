@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Check a data list before training: files, shapes, affines, intensities, labels, seeds, splits; and suggest settings.
 
-Every section of the list is read, each file once. Seeds are the key "scribble", else "label" in "training"; dense masks
-are "mask", else "label", in "validation" the other way round. Training begins with the same checks. Patients are the key "patient"; without it, images whose names begin alike up to the end of
-the first number are taken for one patient's, and that is a warning at most.
+Every section of the list is read, each file once; training begins with the same checks. Seeds are the key "scribble",
+else "label" in "training"; dense masks are "mask", else "label", in "validation" the other way round. Patients are the
+key "patient"; without it, images whose names begin alike up to the end of the first number are taken for one patient's,
+and that is a warning at most.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from typing import Any
 from medwsss.files import read_json, write_json
 from medwsss.keys import UNLABELED, VOID
 from medwsss.reports.page import picture_of, write_page
-from medwsss.study import SCHEMAS, MapWeakLabels, StudySummary, check_study, plan_training, read_class_names, read_schema
+from medwsss.study import (
+    SCHEMAS,
+    MapWeakLabels,
+    StudySummary,
+    check_study,
+    plan_training,
+    read_class_names,
+    read_schema,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

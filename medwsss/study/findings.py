@@ -67,7 +67,7 @@ def examine(
     seeds, truth = maps["scribble"], maps["mask"]
     if seeds is not None:
         found.seeds = torch.bincount(seeds.flatten().long(), minlength=256)
-        _judge_seeds(case, labels, scribble)
+        _judge_seeds(found, labels, scribble)
     if truth is not None:
         found.mask = torch.bincount(truth.flatten().long(), minlength=256)
         if labels.num_classes > 1 and not found.mask[1 : labels.num_classes].any():
