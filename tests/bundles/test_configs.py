@@ -83,14 +83,22 @@ def test_overlays_overlay_something(name):
             section = section[part]
 
 
-def test_what_is_listed_by_reference_is_always_there():
+STATEFUL = {"pseudo_labels", "diagnostics", "guard", "report", "best_model"}
+
+
+def test_handlers_with_a_state_are_always_there():
     """MONAI drops a ``_disabled_`` component from a list, but not a reference to one, which is ``None``."""
     train = read("train")
-    handlers = [*train["train"]["handlers"], *train["validate"]["handlers"]]
-    named = [handler.removeprefix("@") for handler in handlers if isinstance(handler, str)]
-    assert set(named) == {"pseudo_labels", "diagnostics", "guard", "report", "best_model"}
-    assert all("_target_" in train[name] and "_disabled_" not in train[name] for name in named)
-    assert all("_target_" in handler for handler in handlers if not isinstance(handler, str))
+    assert all("_target_" in train[name] and "_disabled_" not in train[name] for name in STATEFUL)
+    listed = train["validate"]["handlers"] + re.findall(r"@(?!train)\w+", train["train"]["trainer"]["train_handlers"])
+    assert {name.removeprefix("@") for name in listed if isinstance(name, str)} == STATEFUL
+    saved = next(h for h in train["train"]["handlers"] if h["_target_"].endswith("FullCheckpoint"))["save_dict"]
+    assert {name: saved[name] for name in STATEFUL} == {name: f"@{name}" for name in STATEFUL}
+
+
+def test_the_list_of_handlers_holds_components_alone():
+    """MONAI looks at the target of each."""
+    assert all("_target_" in handler for handler in read("train")["train"]["handlers"])
 
 
 def texts(config):
