@@ -21,9 +21,9 @@ import torch
 from monai.transforms import Compose
 from torch import Tensor
 
+from medwsss.files import read_json
 from medwsss.metrics import ClassDiceMetric
 from medwsss.solvers import NaturalGradient
-from medwsss.files import read_json
 from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
 from medwsss.terms.simplex import seed_mask
 from tests.benchmarks.acdc_models import Case
