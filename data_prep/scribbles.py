@@ -31,8 +31,9 @@ from PIL import Image
 from data_prep.engine.conversion import Case, File, Study, convert
 from data_prep.engine.splits import SECTIONS
 from data_prep.formats.volumes import SUFFIXES, encode_volume, map_values
+from medwsss.files import read_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED, VOID
-from medwsss.study.datalist import patient_of, read_class_names, read_content, read_schema
+from medwsss.study.datalist import patient_of, read_class_names, read_schema
 from medwsss.study.readers import StudyReader
 from medwsss.transforms import MapWeakLabels, ShortenScribble, SimulateScribble
 from medwsss.transforms.scribbles.array import KINDS
@@ -79,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Draw."""
     path: Path = arguments.datalist
-    content, labels = read_content(path), MapWeakLabels.of(read_schema(path))
+    content, labels = read_json(path, "a data list"), MapWeakLabels.of(read_schema(path))
     cases = list(_cases(content, arguments))
     if not any(case.section in arguments.sections for case in cases):
         raise ValueError(f"expected items in {' or '.join(arguments.sections)}, got none in {path}")

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import math
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import fire
@@ -54,41 +52,6 @@ def check_override_names(argv: Sequence[str] | None = None) -> None:
         messages.append(f"unknown override --{name}" + (f", did you mean --{close[0]}?" if close else ""))
     if messages:
         raise ValueError("expected overrides of names in the config, got " + "; ".join(messages))
-
-
-def check_patch_size(
-    patch_size: Sequence[int], spatial_dims: int, channels: Sequence[int], strides: Sequence[int | Sequence[int]]
-) -> None:
-    """Check that patches fit the U-Net: as many numbers as axes, divisible by the product of an axis' strides.
-
-    Raises:
-        ValueError: naming what does not fit, and sizes that would.
-    """
-    if len(strides) != len(channels) - 1:
-        raise ValueError(f"expected one stride fewer than channels {list(channels)}, got {list(strides)}")
-    if len(patch_size) != spatial_dims:
-        raise ValueError(f"expected a patch_size of {spatial_dims} numbers (spatial_dims), got {list(patch_size)}")
-    factors = [math.prod(s if isinstance(s, int) else s[axis] for s in strides) for axis in range(spatial_dims)]
-    if any(size < 1 or size % factor for size, factor in zip(patch_size, factors)):
-        fitting = [max(1, round(size / factor)) * factor for size, factor in zip(patch_size, factors)]
-        raise ValueError(
-            f"expected a patch_size divisible by {factors}, the product of the strides, got {list(patch_size)}; "
-            f"{fitting} would do"
-        )
-
-
-def check_dataset_dir(dataset_dir: str | None) -> None:
-    """Check that the folder of a study is given and has a data list.
-
-    Raises:
-        ValueError: saying how to make one.
-    """
-    if dataset_dir is None or not (Path(dataset_dir) / "dataset.json").is_file():
-        given = "no --dataset_dir" if dataset_dir is None else f"none in {dataset_dir}"
-        raise ValueError(
-            f"expected --dataset_dir, a folder with a dataset.json, got {given}; "
-            "python -m data_prep voc|cityscapes|ade20k|camvid|folder makes one (--help says how)"
-        )
 
 
 def _arguments(function: Callable[..., Any]) -> list[str]:

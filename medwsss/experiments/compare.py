@@ -23,10 +23,11 @@ from medwsss.experiments import grid
 from medwsss.experiments.data import bundle_files, dense_key
 from medwsss.experiments.grid import Run, Setting, budget, carry_out
 from medwsss.experiments.runs import overrides, parsed
+from medwsss.files import read_json
 from medwsss.keys import LABEL
 from medwsss.reports.results import Line, cases, chosen
 from medwsss.reports.tables import NONE, difference, markdown, minutes, seeds, spread
-from medwsss.study.datalist import load_datalist, read_content, read_schema
+from medwsss.study.datalist import load_datalist, read_schema
 
 __all__ = ["DEFAULT", "PER_CASE", "add_arguments", "configured", "run", "table"]
 
@@ -87,7 +88,7 @@ def declared(datalist: Path) -> dict[str, Any]:
     try:
         schema = read_schema(datalist)
     except ValueError:
-        if read_content(datalist).get("schema"):
+        if read_json(datalist, "a data list").get("schema"):
             raise
         return {}
     values = {"ignore_values": schema.ignore_values, "void_values": schema.void_values}

@@ -10,8 +10,8 @@ from typing import Any
 
 import medwsss
 from data_prep.__main__ import main as data_prep
+from medwsss.files import read_json
 from medwsss.keys import LABEL, SCRIBBLE
-from medwsss.study.datalist import read_content
 
 __all__ = ["bundle_files", "dense_key", "method_names", "prepared", "shortened"]
 
@@ -74,7 +74,7 @@ def shortened(datalist: Path, length: float) -> Path:
     Raises:
         ValueError: for a data list without strokes.
     """
-    if any(SCRIBBLE not in item for item in read_content(datalist)["training"]):
+    if any(SCRIBBLE not in item for item in read_json(datalist, "a data list")["training"]):
         raise ValueError(f"expected a data list with strokes (python -m data_prep scribbles), got {datalist}")
     if length == 1:
         return datalist
@@ -89,7 +89,7 @@ def dense_key(datalist: Path) -> str:
     Raises:
         ValueError: where an item has none.
     """
-    items: list[dict[str, Any]] = read_content(datalist)["training"]
+    items: list[dict[str, Any]] = read_json(datalist, "a data list")["training"]
     key = "mask" if all("mask" in item for item in items) else LABEL
     for index, item in enumerate(items):
         if key not in item or item[key] == item.get(SCRIBBLE):

@@ -2,3 +2,33 @@
 """A study on disk: its data list, its files, what their values mean, and what is wrong with them."""
 
 from __future__ import annotations
+
+from medwsss.study.check import StudyReport, check_study
+from medwsss.study.datalist import check_dataset_dir, load_datalist, read_class_names, read_schema
+from medwsss.study.findings import Findings, examine
+from medwsss.study.mapping import MapWeakLabels
+from medwsss.study.plan import Plan, check_patch_size, plan_training
+from medwsss.study.problems import raise_problems
+from medwsss.study.readers import StudyReader
+from medwsss.study.schema import SCHEMAS, LabelSchema
+from medwsss.study.summary import StudySummary
+
+__all__ = [
+    "SCHEMAS",
+    "Findings",
+    "LabelSchema",
+    "MapWeakLabels",
+    "Plan",
+    "StudyReader",
+    "StudyReport",
+    "StudySummary",
+    "check_dataset_dir",
+    "check_patch_size",
+    "check_study",
+    "examine",
+    "load_datalist",
+    "plan_training",
+    "raise_problems",
+    "read_class_names",
+    "read_schema",
+]

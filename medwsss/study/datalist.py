@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data lists: read with care, and checked before training."""
+"""Data lists, read with care: what they name, and what they declare."""
 
 from __future__ import annotations
 
-import json
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -14,21 +12,20 @@ from typing import Any
 from monai.config import PathLike
 from monai.utils import ensure_tuple
 
+from medwsss.files import read_json
 from medwsss.keys import IMAGE, SCRIBBLE
+from medwsss.study.problems import raise_problems
 from medwsss.study.schema import SCHEMAS, LabelSchema
-from medwsss.study.summary import DatalistSummary, check_datalist, raise_problems
 
 __all__ = [
-    "DatalistSummary",
-    "check_datalist",
-    "check_splits",
+    "check_dataset_dir",
     "find_shared",
     "load_datalist",
     "patient_of",
     "read_class_names",
-    "read_content",
     "read_schema",
     "resolve",
+    "section_of",
 ]
 
 _PATIENT = re.compile(r"\D*\d+")
@@ -36,15 +33,12 @@ _UNLABELED_KEYS = ("ignore_values", "ignore_value", "scribble_ignore_value")
 _VOID_KEYS = ("void_values", "void_value")
 
 
-def read_content(path: PathLike) -> dict[str, Any]:
-    """The JSON object in a data list; ``ValueError`` where there is none."""
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"expected a data list in JSON, got {path}: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"expected a data list with sections, got a {type(content).__name__} in {path}")
-    return content
+def section_of(content: Mapping[str, Any], section: str, path: PathLike) -> list[Any]:
+    """The items of a section of the data list in ``path``; ``ValueError`` where there are none."""
+    items = content.get(section)
+    if not isinstance(items, list) or not items:
+        raise ValueError(f"expected a section {section!r} with at least one item, got none in {path}")
+    return items
 
 
 def resolve(folder: Path, value: Any, where: str, allow_outside: bool = False) -> tuple[Any, list[str]]:
@@ -86,11 +80,8 @@ def load_datalist(
             that lack a key, name a missing file, or name a file outside the folder (through a link, too).
     """
     path = Path(path).absolute()
-    items = read_content(path).get(section)
-    if not isinstance(items, list) or not items:
-        raise ValueError(f"expected a section {section!r} with at least one item, got none in {path}")
     loaded, problems = [], []
-    for index, item in enumerate(items):
+    for index, item in enumerate(section_of(read_json(path, "a data list"), section, path)):
         paths: dict[str, Any] = {}
         for key, source in (keys if isinstance(keys, Mapping) else dict(zip(keys, keys))).items():
             value = item.get(source) if isinstance(item, dict) else None
@@ -116,7 +107,7 @@ def _names(content: Mapping[str, Any]) -> dict[int, str]:
 
 def read_class_names(path: PathLike, num_classes: int) -> list[str]:
     """Names of the classes by the list's ``labels`` (either way round), else ``class k``."""
-    names = _names(read_content(path))
+    names = _names(read_json(path, "a data list"))
     return [names.get(k, f"class {k}") for k in range(num_classes)]
 
 
@@ -134,7 +125,7 @@ def read_schema(path: PathLike, **declared: Any) -> LabelSchema:
     Raises:
         ValueError: where nothing tells the number of classes, or the declarations contradict each other.
     """
-    content = read_content(path)
+    content = read_json(path, "a data list")
     names = _names(content)
     ignored = {v for key in _UNLABELED_KEYS for v in ensure_tuple(content.get(key, ()))}
     ignored |= {value for value, name in names.items() if name == "ignore"}
@@ -196,17 +187,15 @@ def find_shared(content: Mapping[str, Any], sections: Sequence[str]) -> tuple[li
     return errors, doubts
 
 
-def check_splits(path: PathLike, sections: Sequence[str] = ("training", "validation")) -> None:
-    """Check that no image and no patient is in two of the sections of a data list, without opening an image.
+def check_dataset_dir(dataset_dir: str | None) -> None:
+    """Check that the folder of a study is given and has a data list.
 
     Raises:
-        ValueError: one line for each image, and each ``patient``, that is.
-
-    Warns:
-        UserWarning: for patients that the file names alone suggest.
+        ValueError: saying how to make one.
     """
-    content = read_content(path)
-    errors, doubts = find_shared(content, [name for name in sections if isinstance(content.get(name), list)])
-    raise_problems(errors)
-    for text in doubts:
-        warnings.warn(text, stacklevel=2)
+    if dataset_dir is None or not (Path(dataset_dir) / "dataset.json").is_file():
+        given = "no --dataset_dir" if dataset_dir is None else f"none in {dataset_dir}"
+        raise ValueError(
+            f"expected --dataset_dir, a folder with a dataset.json, got {given}; "
+            "python -m data_prep voc|cityscapes|ade20k|camvid|folder makes one (--help says how)"
+        )

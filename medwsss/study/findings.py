@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,14 +11,13 @@ from typing import Any
 import torch
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing, to_affine_nd
-from monai.transforms import LoadImage
 from torch import Tensor
 
 from medwsss.keys import UNLABELED, VOID
+from medwsss.study.grid import misfit
 from medwsss.study.mapping import MapWeakLabels
-from medwsss.study.readers import StudyReader
+from medwsss.study.readers import loader
 
-_AFFINE_TOLERANCE = 0.1  # how far apart two affines may put a voxel, in voxels: headers are rounded
 _MAX_LABELED = 0.5  # a "scribble" that labels more than this share of the voxels is a dense mask, or misread
 _MOSTLY = 0.95  # a class with this share of a scribble is not a class: its value means "nobody annotated"
 
@@ -28,7 +26,7 @@ Draw = Callable[[Tensor, "Tensor | None", "Tensor | None"], bytes]  #: picture o
 
 
 @dataclass
-class Case:
+class Findings:
     """What one reading of a case tells; no arrays of its size."""
 
     errors: list[str] = field(default_factory=list)
@@ -51,7 +49,7 @@ def examine(
     scribble: Files | None = None,
     mask: Files | None = None,
     draw: Draw | None = None,
-) -> Case:
+) -> Findings:
     """Read the files of one case and look at everything that would spoil training.
 
     Args:
@@ -61,107 +59,90 @@ def examine(
         mask: the file with dense labels, if there is one.
         draw: makes a picture while the arrays are here.
     """
-    case = Case()
-    picture = _read(image, case)
+    found = Findings()
+    picture = _read(image, found)
     if picture is not None:
-        _measure(picture, image, case)
-    maps = {name: _labels(file, labels, picture, case) for name, file in (("scribble", scribble), ("mask", mask))}
+        _measure(picture, image, found)
+    maps = {name: _labels(file, labels, picture, found) for name, file in (("scribble", scribble), ("mask", mask))}
     seeds, truth = maps["scribble"], maps["mask"]
     if seeds is not None:
-        case.seeds = torch.bincount(seeds.flatten().long(), minlength=256)
-        _judge_seeds(case, labels, scribble)
+        found.seeds = torch.bincount(seeds.flatten().long(), minlength=256)
+        _judge_seeds(found, labels, scribble)
     if truth is not None:
-        case.mask = torch.bincount(truth.flatten().long(), minlength=256)
-        if labels.num_classes > 1 and not case.mask[1 : labels.num_classes].any():
-            case.warnings.append(f"expected a mask with objects, got an empty one (nothing but class 0) in {mask}")
+        found.mask = torch.bincount(truth.flatten().long(), minlength=256)
+        if labels.num_classes > 1 and not found.mask[1 : labels.num_classes].any():
+            found.warnings.append(f"expected a mask with objects, got an empty one (nothing but class 0) in {mask}")
     if seeds is not None and truth is not None and seeds.shape == truth.shape:
         both = (seeds < labels.num_classes) & (truth < labels.num_classes)
-        case.compared, case.contradictions = int(both.sum()), int((seeds != truth)[both].sum())
-        if case.contradictions > case.compared / 2:
-            case.warnings.append(
-                f"expected seeds that agree with the mask, got {case.contradictions} of {case.compared} "
+        found.compared, found.contradictions = int(both.sum()), int((seeds != truth)[both].sum())
+        if found.contradictions > found.compared / 2:
+            found.warnings.append(
+                f"expected seeds that agree with the mask, got {found.contradictions} of {found.compared} "
                 f"of another class in {scribble}"
             )
-    if draw is not None and picture is not None and not case.errors:
-        case.picture = draw(picture, seeds, truth)
-    return case
+    if draw is not None and picture is not None and not found.errors:
+        found.picture = draw(picture, seeds, truth)
+    return found
 
 
-@functools.cache
-def _loader() -> LoadImage:
-    return LoadImage(reader=StudyReader(), ensure_channel_first=True)
-
-
-def _read(file: Files, case: Case) -> MetaTensor | None:
+def _read(file: Files, found: Findings) -> MetaTensor | None:
     try:
-        return _loader()(file)  # type: ignore[no-any-return]
+        return loader()(file)  # type: ignore[no-any-return]
     except Exception as error:  # a user wants a list of all bad files
         text = str(error).split("\n")[0]
         named = text if text.startswith("expected") else f"expected an image, got {type(error).__name__}: {text}"
-        case.errors.append(named if str(file) in named else f"{named} in {file}")
+        found.errors.append(named if str(file) in named else f"{named} in {file}")
         return None
 
 
-def _measure(image: MetaTensor, file: Files, case: Case) -> None:
+def _measure(image: MetaTensor, file: Files, found: Findings) -> None:
     voxels = image.as_tensor()
-    case.shape = tuple(image.shape)
-    case.spacing = tuple(affine_to_spacing(image.affine, image.ndim - 1).tolist())
-    case.digest = hashlib.blake2b(voxels.numpy().tobytes() + str(case.shape).encode()).hexdigest()
+    found.shape = tuple(image.shape)
+    found.spacing = tuple(affine_to_spacing(image.affine, image.ndim - 1).tolist())
+    found.digest = hashlib.blake2b(voxels.numpy().tobytes() + str(found.shape).encode()).hexdigest()
     if image.meta.get("mode") == "P":
-        case.errors.append(f"expected intensities, got palette indices in {file}: save it as grey or RGB")
+        found.errors.append(f"expected intensities, got palette indices in {file}: save it as grey or RGB")
     if bad := int((~torch.isfinite(voxels)).sum()):
-        case.errors.append(f"expected finite intensities, got {bad} NaN or infinite voxels in {file}")
+        found.errors.append(f"expected finite intensities, got {bad} NaN or infinite voxels in {file}")
         return
     nodata = image.meta.get("nodata")
     exists = torch.ones_like(voxels, dtype=torch.bool) if nodata is None else voxels != nodata
     if not exists.any():
-        case.errors.append(f"expected an image, got nothing but nodata ({nodata}) in {file}")
+        found.errors.append(f"expected an image, got nothing but nodata ({nodata}) in {file}")
     elif empty := [c for c, there in enumerate(exists.flatten(1).any(1)) if not there]:
-        case.warnings.append(f"expected data in every channel, got nothing but nodata in channels {empty} of {file}")
-    case.low = tuple(torch.where(exists, voxels, torch.inf).flatten(1).amin(1).tolist())
-    case.high = tuple(torch.where(exists, voxels, -torch.inf).flatten(1).amax(1).tolist())
+        found.warnings.append(f"expected data in every channel, got nothing but nodata in channels {empty} of {file}")
+    found.low = tuple(torch.where(exists, voxels, torch.inf).flatten(1).amin(1).tolist())
+    found.high = tuple(torch.where(exists, voxels, -torch.inf).flatten(1).amax(1).tolist())
 
 
-def _labels(file: Files | None, labels: MapWeakLabels, image: MetaTensor | None, case: Case) -> Tensor | None:
-    raw = None if file is None else _read(file, case)
+def _labels(file: Files | None, labels: MapWeakLabels, image: MetaTensor | None, found: Findings) -> Tensor | None:
+    raw = None if file is None else _read(file, found)
     if raw is None:
         return None
-    if image is not None:
-        _compare(image, raw, file, case)
+    if image is not None and (problem := misfit(*_grid(image), *_grid(raw), file)):
+        found.errors.append(problem)
     if labels.channels is None and len(raw) != 1:
-        case.errors.append(f"expected one channel of labels, got {len(raw)} in {file}")
+        found.errors.append(f"expected one channel of labels, got {len(raw)} in {file}")
         return None
     try:
         return labels(raw).as_tensor()  # type: ignore[attr-defined, no-any-return]
     except ValueError as error:
-        case.errors.append(str(error))
+        found.errors.append(str(error))
         return None
 
 
-def _compare(image: MetaTensor, label: MetaTensor, file: Files, case: Case) -> None:
-    shape, got = tuple(image.shape[1:]), tuple(label.shape[1:])
-    if got != shape:
-        hint = ": the same axes in another order?" if sorted(got) == sorted(shape) else ""
-        case.errors.append(f"expected the shape {shape} of the image, got {got} in {file}{hint}")
-        return
-    if not (image.meta["placed"] and label.meta["placed"]):
-        return  # a PNG says nothing about space
-    difference = to_affine_nd(len(shape), image.affine) - to_affine_nd(len(shape), label.affine)
-    far = torch.tensor([*(n - 1.0 for n in shape), 1.0], dtype=difference.dtype)
-    drift = float((difference.abs() @ far).norm())  # no voxel lies further apart than this
-    if drift > _AFFINE_TOLERANCE * min(case.spacing):
-        case.errors.append(
-            f"expected the affine of the image, got one that moves voxels by up to {drift:.3g} mm in {file}"
-        )
+def _grid(image: MetaTensor) -> tuple[tuple[int, ...], Tensor | None]:
+    """Shape and affine; a PNG says nothing about space."""
+    return tuple(image.shape[1:]), to_affine_nd(3, image.affine) if image.meta["placed"] else None
 
 
-def _judge_seeds(case: Case, labels: MapWeakLabels, file: Files) -> None:
-    counts = case.seeds
+def _judge_seeds(found: Findings, labels: MapWeakLabels, file: Files) -> None:
+    counts = found.seeds
     assert counts is not None
     seeds, existing = counts[: labels.num_classes], max(int(counts.sum() - counts[VOID]), 1)
     share = int(seeds.sum()) / existing
     if not share:
-        case.warnings.append(f"expected seeds, got none: {file} contributes nothing to the seed term")
+        found.warnings.append(f"expected seeds, got none: {file} contributes nothing to the seed term")
     if share <= _MAX_LABELED:
         return
     k = int(seeds.argmax())
@@ -169,4 +150,4 @@ def _judge_seeds(case: Case, labels: MapWeakLabels, file: Files) -> None:
     why = f"{share:.0%} labelled voxels in {file}"
     if int(seeds[k]) > _MOSTLY * existing and not counts[UNLABELED]:
         why += f": {value} is probably the value of unlabelled voxels (an inverted convention)"
-    case.errors.append(f"expected a scribble, got {why}; if it is a dense mask, say so (dense)")
+    found.errors.append(f"expected a scribble, got {why}; if it is a dense mask, say so (dense)")

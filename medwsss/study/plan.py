@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from monai.networks.nets import UNet
 
-from medwsss.study.summary import DatalistSummary
+from medwsss.study.summary import StudySummary
 
 # the bundle's defaults: patches of a volume in an epoch, patches of an iteration, and its U-Net
 SAMPLES, BATCH, CHANNELS = 4, 4, (16, 32, 64, 128)
@@ -44,7 +44,7 @@ class Plan:
         )
 
 
-def plan_training(summary: DatalistSummary) -> Plan:
+def plan_training(summary: StudySummary) -> Plan:
     """Plan the training on a section that holds at least one item.
 
     The suggested patch is a block of equal sides in mm, as far as the typical image reaches, of about as many voxels
@@ -74,6 +74,27 @@ def suggest_patch(shape: Sequence[float], spacing: Sequence[float]) -> list[int]
     while math.prod(patch) > _BUDGET:
         patch[max(range(len(patch)), key=lambda axis: (patch[axis] > _STEP, patch[axis] * spacing[axis]))] -= _STEP
     return patch if max(patch) > _STEP else [2 * _STEP] * len(patch)  # instance norm wants more than one voxel
+
+
+def check_patch_size(
+    patch_size: Sequence[int], spatial_dims: int, channels: Sequence[int], strides: Sequence[int | Sequence[int]]
+) -> None:
+    """Check that patches fit the U-Net: as many numbers as axes, divisible by the product of an axis' strides.
+
+    Raises:
+        ValueError: naming what does not fit, and sizes that would.
+    """
+    if len(strides) != len(channels) - 1:
+        raise ValueError(f"expected one stride fewer than channels {list(channels)}, got {list(strides)}")
+    if len(patch_size) != spatial_dims:
+        raise ValueError(f"expected a patch_size of {spatial_dims} numbers (spatial_dims), got {list(patch_size)}")
+    factors = [math.prod(s if isinstance(s, int) else s[axis] for s in strides) for axis in range(spatial_dims)]
+    if any(size < 1 or size % factor for size, factor in zip(patch_size, factors)):
+        fitting = [max(1, round(size / factor)) * factor for size, factor in zip(patch_size, factors)]
+        raise ValueError(
+            f"expected a patch_size divisible by {factors}, the product of the strides, got {list(patch_size)}; "
+            f"{fitting} would do"
+        )
 
 
 def step_memory(in_channels: int, num_classes: int, patch: Sequence[int]) -> int:

@@ -1,20 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A study checked before training: all its cases, each file read once."""
+"""One section of a study in numbers: what its cases add up to."""
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from tqdm import tqdm
 
-from medwsss.keys import IMAGE, SCRIBBLE, UNLABELED, VOID
-from medwsss.study.findings import Case, examine
-from medwsss.study.mapping import MapWeakLabels
+from medwsss.keys import UNLABELED, VOID
+from medwsss.study.findings import Findings
 
 _SHOWN = 4  # channels whose ranges a table shows; of more than that, one range of them all
 
@@ -26,8 +22,8 @@ def _no_voxels() -> torch.Tensor:
 
 
 @dataclass
-class DatalistSummary:
-    """What a data list holds; ranges are smallest and largest value, an axis (a channel) each."""
+class StudySummary:
+    """What a section of a data list holds; ranges are smallest and largest value, an axis (a channel) each."""
 
     num_classes: int
     items: int = 0
@@ -43,7 +39,7 @@ class DatalistSummary:
     warnings: list[str] = field(default_factory=list)
     _first: dict[str, str] = field(default_factory=dict)  # digest of an image: its name
 
-    def add(self, case: Case, name: str) -> None:
+    def add(self, case: Findings, name: str) -> None:
         """Add a case; ``name`` is its image's."""
         self.errors += case.errors
         self.warnings += case.warnings
@@ -118,54 +114,6 @@ class DatalistSummary:
         if self.compared:
             lines.append(f"{'agreement':<12}{self.contradictions} of {self.compared} seeds contradict the mask")
         return "\n".join(lines)
-
-
-def check_datalist(
-    items: Sequence[Mapping[str, Any]],
-    labels: MapWeakLabels,
-    image_key: str = IMAGE,
-    label_key: str = SCRIBBLE,
-    dense: bool = False,
-) -> DatalistSummary:
-    """Open every file of a data list once and check that one can train on it.
-
-    Args:
-        items: from :py:func:`medwsss.study.datalist.load_datalist`.
-        labels: what the label values mean.
-        image_key: key of the images.
-        label_key: key of the label maps.
-        dense: the labels are dense masks and may label most voxels.
-
-    Returns:
-        counts and ranges, with a table as its text.
-
-    Raises:
-        ValueError: one line for each file that cannot be read, for each image with NaN or infinity, with another
-            number of channels or axes than the first, or with another shape or affine than its label map, for each
-            label map with undeclared values, and for each scribble with more than half of its voxels labelled, which
-            is a dense mask or has an inverted ignore value.
-
-    Warns:
-        UserWarning: for a volume without any seed, for images that are there twice, and for classes that are never
-            seeded in the whole list.
-    """
-    if not items:
-        raise ValueError("expected a data list with at least one item, got an empty one")
-    summary = DatalistSummary(labels.num_classes)
-    role = "mask" if dense else "scribble"
-    for item in tqdm(items, desc="checking data", disable=None):
-        summary.add(examine(item[image_key], labels, **{role: item[label_key]}), str(item[image_key]))
-    raise_problems(summary.errors)
-    summary.close()
-    for text in summary.warnings:
-        warnings.warn(text, stacklevel=2)
-    return summary
-
-
-def raise_problems(problems: Sequence[str]) -> None:
-    """Raise one ``ValueError`` for all problems, if there are any."""
-    if problems:
-        raise ValueError(f"expected a usable data list, got {len(problems)} problems:\n" + "\n".join(problems))
 
 
 def _middle(extent: Extent | None) -> list[float]:

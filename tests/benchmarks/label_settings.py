@@ -21,9 +21,9 @@ from monai.transforms import Compose
 from torch import Tensor
 
 from medwsss.experiments.runs import overrides, parsed
+from medwsss.files import read_json
 from medwsss.metrics import ClassDiceMetric
 from medwsss.solvers import NaturalGradient
-from medwsss.study.datalist import read_content
 from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
 from medwsss.terms.simplex import seed_mask
 from tests.benchmarks.acdc_models import Case
@@ -63,7 +63,7 @@ def cases(folder: Path, number: int) -> tuple[list[Case], str]:
     """So many training items evenly, by the bundle's own transforms and inferer, and the title of their study."""
     files, options = read_command(folder)
     get = parsed(files, options | {"annotation_key": "scribble", "held_out_share": 0.0}).get_parsed_content
-    key = "mask" if "mask" in read_content(get("datalist"))["training"][0] else "label"
+    key = "mask" if "mask" in read_json(get("datalist"), "a data list")["training"][0] else "label"
     dense = parsed(files, options | {"annotation_key": key})  # masks go the scribbles' way
     network, infer, axes = get("network_def").eval(), get("validate#inferer"), get("spatial_dims")
     network.load_state_dict(torch.load(folder / "model.pt", map_location="cpu", weights_only=True))

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from medwsss.bundle.overrides import check_override_names, check_patch_size
+from medwsss.bundle.overrides import check_override_names
 
 BUNDLE = "/somewhere/site-packages/monai/bundle/__main__.py"
 
@@ -72,7 +72,7 @@ def test_other_commands_are_left_alone(argv):
 def test_in_the_real_command(tmp_path):
     config = {
         "epochs": 1,
-        "imports": ["$from medwsss.bundle.overrides import check_override_names, check_patch_size"],
+        "imports": ["$from medwsss.bundle.overrides import check_override_names"],
         "initialize": ["$check_override_names()"],
         "training": ["$print('epochs', @epochs)"],
     }
@@ -82,24 +82,3 @@ def test_in_the_real_command(tmp_path):
     assert good.returncode == 0 and "epochs 3" in good.stdout
     bad = subprocess.run([*command, "--epoch", "3"], cwd=tmp_path, capture_output=True, text=True)
     assert bad.returncode != 0 and "unknown override --epoch, did you mean --epochs?" in bad.stderr
-
-
-@pytest.mark.parametrize(
-    ("patch_size", "strides"), [([48, 48, 16], [2, 2, 2]), ([24, 24, 7], [[2, 2, 1], [2, 2, 1], [2, 2, 1]])], ids=str
-)
-def test_a_patch_that_the_strides_divide_passes(patch_size, strides):
-    check_patch_size(patch_size, 3, [4, 8, 16, 32], strides)
-
-
-@pytest.mark.parametrize(
-    ("patch_size", "strides", "message"),
-    [
-        ([48, 48], [2, 2, 2], r"3 numbers .*got \[48, 48\]"),
-        ([48, 48, 10], [2, 2, 2], r"divisible by \[8, 8, 8\].*\[48, 48, 8\] would do"),
-        ([48, 48, 16], [2, 2], "one stride fewer"),
-    ],
-    ids=["axes", "divisible", "strides"],
-)
-def test_a_patch_that_cannot_work_is_refused_with_one_that_can(patch_size, strides, message):
-    with pytest.raises(ValueError, match=message):
-        check_patch_size(patch_size, 3, [4, 8, 16, 32], strides)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 
 REPOSITORY = Path(__file__).parents[2]
 BUNDLE = REPOSITORY / "bundles" / "scribble"
@@ -40,6 +40,15 @@ def config(*names: str) -> list[str]:
 def read(name: str) -> dict[str, Any]:
     """The text of a configuration, unparsed."""
     content: dict[str, Any] = json.loads((BUNDLE / f"{name}.json").read_text())
+    return content
+
+
+def resolved(*names: str) -> dict[str, Any]:
+    """A configuration with what it names by ``%`` in place."""
+    parser = ConfigParser()
+    parser.read_config(config(*names))
+    parser.resolve_macro_and_relative_ids()
+    content: dict[str, Any] = parser.get()
     return content
 
 

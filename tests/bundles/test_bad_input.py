@@ -102,6 +102,15 @@ def bad_validation(d):
     (d.folder / "labels" / "validation_000.nii.gz").unlink()
 
 
+def copied_image(d):
+    """A training image under another name in validation."""
+    shutil.copyfile(d.file("image"), d.folder / "images" / "validation_000.nii.gz")
+
+
+def declared_channels(d):
+    d.relist(lambda content: content.update(channel_names={"0": "T1", "1": "T2"}))
+
+
 def no_seeds(d):
     d.rewrite("scribble", lambda array: np.full_like(array, UNLABELED))
 
@@ -127,6 +136,8 @@ def started_training(flow):
         (too_few_classes, ["2 (class 2), 255 (unlabelled), got 3 (", "training_000.nii.gz"]),
         (corrupt_file, ["expected a readable image", "images/training_001.nii.gz"]),
         (bad_validation, ["expected an existing file", "labels/validation_000.nii.gz"]),
+        (copied_image, ["the same voxels in training", "images/training_001.nii.gz", "images/validation_000.nii.gz"]),
+        (declared_channels, ["expected 2 channels as declared, got 1 in training"]),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -140,6 +151,27 @@ def test_refused_before_training(damaged, tmp_path, damage, told):
     assert isinstance(error.value.__cause__, ValueError)
     assert all(words in message for words in told), message
     assert not (tmp_path / "out").exists()
+
+
+def test_a_study_that_was_checked_before_need_not_be_again(damaged, tmp_path):
+    """``None`` for both summaries opens nothing; the default's distances between voxels are then to be given."""
+    nan_in_image(damaged)
+    where = {"dataset_dir": str(damaged.folder), "output_dir": str(tmp_path / "out")}
+    flow = workflow("train", **TINY, **where, study="$None", val_study="$None", spacing=None)
+    flow.initialize()
+    assert "checked" not in flow.parser.ref_resolver.resolved_content
+    of(flow, "train#trainer")
+    assert "checked" not in flow.parser.ref_resolver.resolved_content
+
+
+def test_evaluation_opens_what_it_measures(damaged, trained, tmp_path):
+    nan_in_image(damaged)
+    where = {"dataset_dir": str(damaged.folder), "output_dir": str(tmp_path), "model_file": str(trained / "model.pt")}
+    workflow("train", "evaluate", **TINY, **where).initialize()
+    (damaged.folder / "labels" / "validation_001.nii.gz").write_bytes(b"")
+    with pytest.raises(RuntimeError) as error:
+        workflow("train", "evaluate", **TINY, **where).initialize()
+    assert "labels/validation_001.nii.gz" in str(error.value.__cause__)
 
 
 def test_refused_override_name():

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import shutil
 import signal
 
 import pytest
 import torch
 
-from tests.bundles.bundle import TINY, command, execute, train, workflow
+from tests.bundles.bundle import TINY, command, execute, read, train, workflow
 from tests.bundles.test_training import of
 from tests.fault.kill_training import EPOCHS, kill_and_compare, outcome, train_struck
 from tests.toy_training import in_process
@@ -55,6 +57,26 @@ def test_resume_continues(study, tmp_path):
     flow = train(study, tmp_path, epochs=2)
     assert of(flow, "train#trainer").state.iteration == 6
     assert of(flow, "lr_scheduler").last_epoch == 6 == 2 * before["lr_scheduler"]["last_epoch"]
+
+
+def test_a_handler_in_front_of_all_others_changes_nothing(study, trained, tmp_path):
+    """A user's overlay, and a run that goes on with it: handlers are known by name, not by their place."""
+    content = {"train#handlers": [{"_target_": "GarbageCollector"}, *read("train")["train"]["handlers"]]}
+    (tmp_path / "front.json").write_text(json.dumps(content))
+    overlaid = ("train", str(tmp_path / "front"))
+    train(study, tmp_path / "out", *overlaid)
+    assert torch.equal(*(weights(folder) for folder in (trained, tmp_path / "out")))
+
+    shutil.copytree(trained / "checkpoints", tmp_path / "resumed" / "checkpoints")
+    flow = train(study, tmp_path / "resumed", *overlaid, epochs=3)
+    assert of(flow, "train#trainer").state.iteration == 9 and of(flow, "pseudo_labels").active
+    saved = torch.load(tmp_path / "resumed" / "checkpoints" / "checkpoint_epoch=3.pt", weights_only=True)
+    assert {"pseudo_labels", "diagnostics", "guard", "report", "best_model"} <= saved.keys()
+
+
+def weights(folder):
+    state = torch.load(folder / "checkpoints" / "checkpoint_epoch=2.pt", weights_only=True)["network"]
+    return torch.cat([value.flatten() for value in state.values()])
 
 
 def test_case_that_turns_nan_while_training(study, tmp_path, caplog):

@@ -236,7 +236,7 @@ def train_losses(study, output):
 
 def test_a_photograph_of_one_pixel(photographs, tmp_path):
     study = write_study(tmp_path / "study")
-    for name in ("image_3.png", "scribble_3.png", "image_5.png", "label_5.png"):
+    for name in (f"{key}_{index}.png" for index in (3, 5) for key in ("image", "scribble", "label")):
         Image.open(study / name).crop((20, 20, 21, 21)).save(study / name)
     assert np.isfinite(train_losses(study, tmp_path / "out")).all()
 

@@ -47,7 +47,7 @@ def test_output(trained):
 
 def test_pseudo_labels_begin_after_warm_up(study, tmp_path):
     flow = train(study, tmp_path)
-    handler = of(flow, "train#handlers#1")
+    handler = of(flow, "pseudo_labels")
     assert handler.active
     metrics = of(flow, "train#trainer").state.metrics
     assert metrics["solver_energy_after"] < metrics["solver_energy_before"]

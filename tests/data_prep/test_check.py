@@ -3,72 +3,23 @@
 
 from __future__ import annotations
 
-import json
 import tracemalloc
 
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 from monai.data import NibabelReader
-from monai.networks.nets import UNet
 from PIL import Image
 
-from data_prep.__main__ import main
-from medwsss.study.plan import BATCH, CHANNELS, step_memory, suggest_patch
+from tests.study.study_folder import three_patients
 from tests.study.test_readers import sixteen_bit_png
 
-AFFINE = np.diag([1.5, 1.5, 10.0, 1.0])
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
-
-
-class Study:
-    """Three good cases with scribbles and masks, of as many patients, to be spoiled."""
-
-    def __init__(self, folder, shape=(6, 5, 4)):
-        self.folder, self.content = folder, {"num_classes": 2, "ignore_value": 4, "training": [], "validation": []}
-        rng = np.random.default_rng(0)
-        for i, section in enumerate(["training", "training", "validation"]):
-            mask = np.zeros(shape)
-            mask[2:4, 2:4] = 1
-            scribble = np.full(shape, 4)
-            scribble[2, 2], scribble[0, 0] = 1, 0
-            self.write(f"image{i}.nii.gz", rng.integers(0, 100, shape))
-            self.write(f"mask{i}.nii.gz", mask)
-            self.write(f"scribble{i}.nii.gz", scribble)
-            item = {"image": f"image{i}.nii.gz", "label": f"mask{i}.nii.gz", "patient": f"p{i}"}
-            self.content[section].append(item | ({"scribble": f"scribble{i}.nii.gz"} if i < 2 else {}))
-
-    def write(self, name, array, affine=AFFINE):
-        kind = np.float32 if array.dtype.kind == "f" else np.int16
-        nib.save(nib.Nifti1Image(array.astype(kind), affine), self.folder / name)
-
-    def picture(self, name, array, mode=None):
-        picture = Image.fromarray(array.astype(np.uint8)) if mode is None else Image.new(mode, (6, 6), 1)
-        picture.save(self.folder / name)
-
-    def flat(self):
-        """The same as pictures of six by six."""
-        seeds = np.full((6, 6), 4)
-        seeds[0, 0], seeds[3, 3] = 0, 1
-        for name in "image0", "image1":
-            self.picture(f"{name}.png", np.random.default_rng(len(name)).integers(0, 255, (6, 6)) + ord(name[-1]) % 2)
-        self.picture("seeds.png", seeds)
-        self.content = {"num_classes": 2, "ignore_value": 4}
-        self.content["training"] = [{"image": f"image{i}.png", "scribble": "seeds.png"} for i in range(2)]
-
-    def check(self, *options):
-        path = self.folder / "list.json"
-        path.write_text(json.dumps(self.content))
-        report = self.folder / "report.json"
-        report.unlink(missing_ok=True)
-        code = main(["check", str(path), "--json", str(report), *options])
-        return code, json.loads(report.read_text()) if report.exists() else None
 
 
 @pytest.fixture
 def study(tmp_path):
-    return Study(tmp_path)
+    return three_patients(tmp_path)
 
 
 def no_items(study):
@@ -209,7 +160,7 @@ TWICE = (image_with_time, alpha, colour_label, sixteen_bits, undeclared)  # in t
 
 
 def test_a_good_study_passes(study, capsys):
-    code, report = study.check()
+    code, report = study.command()
     assert (code, report["errors"], report["warnings"]) == (0, [], [])
     training = report["sections"]["training"]
     assert training["items"] == 2 and training["compared"] == 16 and training["contradictions"] == 0
@@ -222,7 +173,7 @@ def test_a_good_study_passes(study, capsys):
 @pytest.mark.parametrize("spoil", ERRORS, ids=lambda spoil: spoil.__name__)
 def test_bad_input_is_an_error(study, capsys, spoil):
     spoil(study)
-    code, report = study.check()
+    code, report = study.command()
     out, err = capsys.readouterr()
     assert code == 1 and ERRORS[spoil] in out + err
     assert "error: " in out + err and "Traceback" not in err
@@ -232,11 +183,11 @@ def test_bad_input_is_an_error(study, capsys, spoil):
 
 def test_allowed(study):
     outside(study)
-    assert study.check("--allow-outside")[0] == 0
+    assert study.command("--allow-outside")[0] == 0
     dense(study)
-    assert study.check("--allow-outside")[0] == 1
+    assert study.command("--allow-outside")[0] == 1
     study.content["training"] = study.content["training"][:1]
-    assert study.check("--allow-outside", "--dense", "--annotation-key", "scribble")[0] == 0
+    assert study.command("--allow-outside", "--dense", "--annotation-key", "scribble")[0] == 0
 
 
 def test_a_palette_label_is_read_as_indices(study):
@@ -245,7 +196,7 @@ def test_a_palette_label_is_read_as_indices(study):
     label.putdata([4] * 34 + [0, 1])
     label.putpalette(range(30))
     label.save(study.folder / "seeds.png")
-    code, report = study.check()
+    code, report = study.command()
     assert code == 0 and report["sections"]["training"]["voxels"]["unlabelled"] == 2 * 34
 
 
@@ -290,7 +241,7 @@ WARNINGS = {
 @pytest.mark.parametrize("spoil", WARNINGS, ids=lambda spoil: spoil.__name__)
 def test_warnings_leave_the_exit_code_alone(study, spoil):
     spoil(study)
-    code, report = study.check()
+    code, report = study.command()
     assert code == 0 and report["errors"] == []
     assert any(WARNINGS[spoil] in text for text in report["warnings"])
 
@@ -302,7 +253,7 @@ def test_each_file_is_read_once_whoever_names_it(study, monkeypatch):
     names = []
     read = NibabelReader.read
     monkeypatch.setattr(NibabelReader, "read", lambda self, data: names.extend(data) or read(self, data))
-    assert study.check("--html", str(study.folder / "page.html"))[0] == 0
+    assert study.command("--html", str(study.folder / "page.html"))[0] == 0
     assert len(names) == len(set(names)) == 7
 
 
@@ -310,14 +261,14 @@ def peak(study, copies):
     items = study.content["training"][:1] * copies
     study.content["training"] = items
     tracemalloc.start()
-    study.check()
+    study.command()
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return most
 
 
 def test_memory_does_not_grow_with_the_number_of_files(tmp_path):
-    study = Study(tmp_path, (64, 64, 32))  # 0.5 MB an image, as float32
+    study = three_patients(tmp_path, (64, 64, 32))  # 0.5 MB an image, as float32
     peak(study, 1)  # imports
     assert peak(study, 24) < peak(study, 3) + 2**20
 
@@ -326,8 +277,8 @@ def test_workers_change_nothing_and_errors_come_in_the_order_of_the_list(study):
     no_seeds(study)
     nan(study)
     study.write("image0.nii.gz", np.full((6, 5, 4), np.inf))
-    code, report = study.check("--workers", "2")
-    assert (code, report) == study.check()
+    code, report = study.command("--workers", "2")
+    assert (code, report) == study.command()
     assert [text.endswith(name) for text, name in zip(report["errors"], ("image0.nii.gz", "image1.nii.gz"))] == [
         True
     ] * 2
@@ -340,14 +291,14 @@ def test_a_picture_says_nothing_about_space(study):
     with rasterio.open(study.folder / "a.tif", "w", "GTiff", 6, 6, 1, dtype="uint8", transform=transform) as raster:
         raster.write(np.arange(36, dtype=np.uint8).reshape(1, 6, 6))
     study.content["training"][0]["image"] = "a.tif"
-    code, report = study.check()
+    code, report = study.command()
     assert code == 0 and report["sections"]["training"]["spacing"] == [[1, 1], [30, 30]]
 
 
 def test_the_page_needs_nothing_else(study):
     study.content["name"] = "<b>name</b>"
     study.content["training"][0]["image"] = "image0.nii.gz<script>"
-    study.check("--html", str(study.folder / "page.html"), "--pictures", "2")
+    study.command("--html", str(study.folder / "page.html"), "--pictures", "2")
     page = (study.folder / "page.html").read_text()
     assert page.count('src="data:image/png;base64,iVBOR') == 2  # of the two cases left
     assert "http" not in page.replace("http-equiv", "") and "<script" not in page and "<b>" not in page
@@ -355,39 +306,7 @@ def test_the_page_needs_nothing_else(study):
 
 
 def test_what_training_would_do(study):
-    plan = study.check()[1]["plan"]
+    plan = study.command()[1]["plan"]
     assert (plan["patches"], plan["iterations"], plan["spatial_dims"]) == (8, 2, 2)
     assert plan["anisotropy"] == pytest.approx(10 / 1.5) and plan["patch_size"] == [16, 16]
     assert plan["cache_mib"] == pytest.approx(2 * 120 * 9 / 2**20)
-
-
-@pytest.mark.parametrize(
-    "shape, spacing, patch",
-    [
-        ((100, 100, 100), (1, 1, 1), [32, 32, 32]),  # 40·32·32 would be more than 48·48·16
-        ((512, 512), (0.5, 0.5), [192, 192]),
-        ((256, 256, 10), (1.4, 1.4, 10.0), [64, 72, 8]),
-        ((20, 9), (1, 1), [16, 8]),
-        ((6, 5), (1, 1), [16, 16]),
-        ((5, 200, 200), (1, 1, 1), [8, 64, 72]),
-    ],
-)
-def test_suggested_patches(shape, spacing, patch):
-    assert suggest_patch(shape, spacing) == patch
-
-
-def test_step_memory_is_about_what_autograd_keeps():
-    """Of a real U-Net, counted by storage; the solver's logits and Adam's moments of the weights come on top."""
-    patch, kept = [32, 32], {}
-    network = UNet(2, 1, 3, CHANNELS, [2] * 3, num_res_units=1)
-
-    def keep(tensor):
-        kept[tensor.untyped_storage().data_ptr()] = tensor  # alive: no address twice
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        network(torch.rand(BATCH, 1, *patch))
-    weights = sum(p.numel() for p in network.parameters())
-    saved = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    rest = 4 * (3 * weights + 4 * BATCH * 3 * 32 * 32)  # saved tensors have the weights once
-    assert step_memory(1, 3, patch) - rest == pytest.approx(saved, rel=0.35)
