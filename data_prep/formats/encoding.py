@@ -6,7 +6,7 @@ from __future__ import annotations
 import gzip
 import io
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -30,8 +30,14 @@ def encode_volume(array: np.ndarray, affine: np.ndarray) -> File:
     return File(".nii.gz", gzip.compress(nib.Nifti1Image(array, affine).to_bytes(), compresslevel=_LEVEL, mtime=0))
 
 
-def encode_labels(labels: np.ndarray, like: Path | None = None) -> File:
-    """``1 *S`` of our values: NIfTI with the geometry of ``like`` if that is NIfTI, else PNG, or NIfTI for a volume."""
+def encode_labels(labels: np.ndarray, like: Path | None = None, affine: Any = None) -> File:
+    """``1 *S`` of our values: NIfTI with the geometry of ``like`` if that is NIfTI; else PNG, or NIfTI for a volume.
+
+    Args:
+        labels: of a format that says nothing about space, unless ``like`` is NIfTI.
+        like: the file they come from.
+        affine: of the image they belong to, for a volume; default: the identity.
+    """
     labels = labels.astype(np.uint8)
     if like is not None and is_nifti(like):
         source = cast(nib.Nifti1Image, nib.load(like))
@@ -40,7 +46,7 @@ def encode_labels(labels: np.ndarray, like: Path | None = None) -> File:
         volume = nib.Nifti1Image(labels.reshape(source.shape), source.affine, header)
         return File(".nii.gz", gzip.compress(volume.to_bytes(), mtime=0))
     if labels.ndim > 3:
-        return encode_volume(labels[0], np.eye(4))
+        return encode_volume(labels[0], np.eye(4) if affine is None else np.asarray(affine))
     buffer = io.BytesIO()
     Image.fromarray(labels[0].T).save(buffer, "PNG")
     return File(".png", buffer.getvalue())

@@ -131,7 +131,7 @@ def picture_files(
     copy = (
         encode_volume(np.asarray(image[0]), np.eye(4)) if _is_npy(source) else File(suffix_of(source).lower(), source)
     )
-    return {IMAGE: copy, **{key: encode_labels(array) for key, array in maps.items()}}
+    return {IMAGE: copy, **{key: encode_labels(array, affine=image.affine) for key, array in maps.items()}}
 
 
 def _is_npy(path: Path) -> bool:

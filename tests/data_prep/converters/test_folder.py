@@ -269,7 +269,10 @@ BAD_FILES = {
         lambda d: [shutil.move(d / "images/a1.png", d / "x.png"), (d / "images/a1.png").symlink_to(d / "x.png")],
         "inside the source folder",
     ),
-    "labels that are no object": (lambda d: write_table(d.parent / "labels.json", [1]), "expected a table of labels, got a list"),
+    "labels that are no object": (
+        lambda d: write_table(d.parent / "labels.json", [1]),
+        "expected a table of labels, got a list",
+    ),
     "one value twice": (lambda d: write_table(d.parent / "labels.json", {"labels": {"a": 0, "b": 0}}), "none twice"),
     "values and colours": (
         lambda d: write_table(d.parent / "labels.json", {"labels": {"a": 0, "b": [1, 2, 3]}}),
