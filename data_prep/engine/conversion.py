@@ -4,7 +4,9 @@
 A converter knows one official layout. It lists what it found as :class:`Case` objects in a :class:`Dataset`, with a
 function that turns one case into files; :func:`convert` does the rest::
 
-    def run(options: ConverterOptions) -> int:
+    Options = ConverterOptions  # or a class with more
+
+    def run(options: Options) -> int:
         cases = [Case(name, patient, {IMAGE: image, LABEL: mask}), …]
         return convert(Dataset("ACDC", CLASSES, cases, make, [options.source]), options)
 
