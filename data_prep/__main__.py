@@ -6,9 +6,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
-#: A command's module and what it is for; each has ``add_arguments(parser)`` and ``run(arguments)``, which returns the
+from data_prep.engine.options import add_arguments, of
+
+#: A command's module and what it is for. A module has ``Options``, a dataclass, and ``run(options)``, which returns the
 #: exit code. Only the module of the command that is asked for gets imported: some take seconds.
 COMMANDS = {
     "acdc": ("data_prep.converters.acdc", "ACDC with expert scribbles: NIfTI, or WSL4MIS's HDF5"),
@@ -40,25 +43,31 @@ COMMANDS = {
 }
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Parse ``arguments`` (default: the command line's), run the command asked for and return its exit code.
-
-    Bad input (``ValueError``, ``OSError``) ends with its message alone and exit code 1.
-    """
-    parser = argparse.ArgumentParser(prog="python -m data_prep", description=__doc__)
+def parser_of(words: Sequence[str], prog: str) -> tuple[argparse.ArgumentParser, Any]:
+    """The parser of a command line, and the module of the command asked for, if there is one."""
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    words = sys.argv[1:] if arguments is None else arguments
     asked = next((word for word in words if not word.startswith("-")), None)
-    run: Callable[[argparse.Namespace], int]
+    command: Any = None
     for name, (module, summary) in COMMANDS.items():
         subparser = commands.add_parser(name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
         if name == asked:
             command = importlib.import_module(module)
-            subparser.description, run = command.__doc__, command.run
-            command.add_arguments(subparser)
-    options = parser.parse_args(arguments)
+            subparser.description = command.__doc__
+            add_arguments(subparser, command.Options)
+    return parser, command
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m data_prep") -> int:
+    """Parse ``arguments`` (default: the command line's), run the command asked for and return its exit code.
+
+    Bad input (``ValueError``, ``OSError``) ends with its message alone and exit code 1.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    parser, command = parser_of(words, prog)
+    told = parser.parse_args(words)
     try:
-        return run(options)
+        return int(command.run(of(command.Options, told)))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

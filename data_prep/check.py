@@ -9,13 +9,13 @@ and that is a warning at most.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from data_prep.engine.options import option, path_option
 from medwsss.files import read_json, write_json
 from medwsss.keys import UNLABELED, VOID
 from medwsss.reports.page import picture_of, write_page
@@ -30,40 +30,43 @@ from medwsss.study import (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("list", type=Path, help="the data list, JSON in MONAI's Decathlon style")
-    parser.add_argument("--num-classes", type=int, help="default: by the list")
-    parser.add_argument(
-        "--ignore-values", type=int, nargs="*", help="values of unlabelled voxels; default: by the list"
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The command's options."""
+
+    datalist: Path = path_option("the data list, JSON in MONAI's Decathlon style", flag="list")
+    num_classes: int | None = option("default: by the list", default=None, type=int)
+    ignore_values: tuple[int, ...] | None = option(
+        "values of unlabelled voxels; default: by the list", default=None, type=int, nargs="*"
     )
-    parser.add_argument("--void-values", type=int, nargs="*", help="values of voxels that aren't there")
-    parser.add_argument("--schema", choices=sorted(SCHEMAS), help="a known convention, instead of values")
-    parser.add_argument("--annotation-key", help='key of what trains; default "scribble", else "label"')
-    parser.add_argument("--dense", action="store_true", help="labels of the training section are dense masks")
-    parser.add_argument("--allow-outside", action="store_true", help="accept files outside the list's folder")
-    parser.add_argument("--workers", type=int, default=1, help="processes (default %(default)s)")
-    parser.add_argument("--json", type=Path, help="write everything that was found")
-    parser.add_argument("--html", type=Path, help="write a page of it, with pictures of cases")
-    parser.add_argument("--pictures", type=int, default=24, help="cases on the page (default %(default)s)")
+    void_values: tuple[int, ...] | None = option(
+        "values of voxels that aren't there", default=None, type=int, nargs="*"
+    )
+    schema: str | None = option("a known convention, instead of values", default=None, choices=sorted(SCHEMAS))
+    annotation_key: str | None = option('key of what trains; default "scribble", else "label"', default=None)
+    dense: bool = option("labels of the training section are dense masks", default=False)
+    allow_outside: bool = option("accept files outside the list's folder", default=False)
+    workers: int = option("processes (default %(default)s)", default=1)
+    json: Path | None = path_option("write everything that was found", default=None)
+    html: Path | None = path_option("write a page of it, with pictures of cases", default=None)
+    pictures: int = option("cases on the page (default %(default)s)", default=24)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Check, print, write what was asked for; 1 where there are errors, 0 otherwise, with warnings too."""
-    path = arguments.list.absolute()
-    options = {"num_classes": arguments.num_classes, "schema": arguments.schema}
-    options |= {"ignore_values": arguments.ignore_values, "void_values": arguments.void_values}
-    schema = read_schema(path, **{k: v for k, v in options.items() if v is not None})
+    path = options.datalist.absolute()
+    declared = {name: getattr(options, name) for name in ("num_classes", "schema", "ignore_values", "void_values")}
+    schema = read_schema(path, **{k: v for k, v in declared.items() if v is not None})
     names = read_class_names(path, schema.num_classes)
     report = check_study(
         path,
         MapWeakLabels.of(schema),
-        annotation_key=arguments.annotation_key,
-        dense=arguments.dense,
-        allow_outside=arguments.allow_outside,
-        workers=arguments.workers,
-        picture=partial(picture_of, names) if arguments.html else None,
-        pictures=arguments.pictures,
+        annotation_key=options.annotation_key,
+        dense=options.dense,
+        allow_outside=options.allow_outside,
+        workers=options.workers,
+        picture=partial(picture_of, names) if options.html else None,
+        pictures=options.pictures,
     )
     training = report.sections.get("training")
     plan = plan_training(training) if training and training.items else None
@@ -74,13 +77,13 @@ def run(arguments: argparse.Namespace) -> int:
         for text in texts:
             print(f"{kind}: {text}")
     print(f"{report.cases} cases, {len(report.errors)} errors, {len(report.warnings)} warnings")
-    if arguments.json:
+    if options.json:
         found = {"list": str(path), "errors": report.errors, "warnings": report.warnings, "plan": plan and asdict(plan)}
         found["sections"] = {section: _numbers(summary, names) for section, summary in report.sections.items()}
-        write_json(found, arguments.json)
-    if arguments.html:
+        write_json(found, options.json)
+    if options.html:
         title = read_json(path).get("name", path.stem)
-        write_page(arguments.html, title, tables, str(plan or ""), report.errors, report.warnings, report.pictures)
+        write_page(options.html, title, tables, str(plan or ""), report.errors, report.warnings, report.pictures)
     return 1 if report.errors else 0
 
 

@@ -15,9 +15,8 @@ usually quoted. Scribbles cover 0.4 % of the voxels.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -26,6 +25,8 @@ from scipy import ndimage
 from skimage.graph import route_through_array
 from tqdm import tqdm
 
+from data_prep.engine.options import option, path_option
+from medwsss.files import write_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED
 
 CLASSES = ("background", "organ", "neighbour", "mass", "vessel")
@@ -34,17 +35,19 @@ SLICE_STEP = 3  # a hand annotates every third slice
 SPLITS = ("training", "validation")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--output", type=Path, required=True, help="folder to write the study to")
-    parser.add_argument("--training", type=int, default=16, help="training volumes (default: 16)")
-    parser.add_argument("--validation", type=int, default=4, help="validation volumes (default: 4)")
-    parser.add_argument("--seed", type=int, default=0)
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Of the command."""
+
+    output: Path = path_option("folder to write the study to")
+    training: int = option("training volumes (default: %(default)s)", default=16)
+    validation: int = option("validation volumes (default: %(default)s)", default=4)
+    seed: int = option("of all volumes (default: %(default)s)", default=0)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Make the study and print where its data list is."""
-    print(make_phantom_study(arguments.output, arguments.training, arguments.validation, arguments.seed))
+    print(make_phantom_study(options.output, options.training, options.validation, options.seed))
     return 0
 
 
@@ -115,7 +118,7 @@ def _write_study(folder: Path, counts: dict[str, int], seed: int, shape: tuple[i
         "ignore_value": UNLABELED,
         **items,
     }
-    (folder / "dataset.json").write_text(json.dumps(description, indent=2) + "\n")
+    write_json(description, folder / "dataset.json")
 
 
 def _smooth_field(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> np.ndarray:

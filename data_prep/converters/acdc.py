@@ -16,19 +16,22 @@ Voxel sizes then come from the headers of ``--scribbles``, else they are ``--spa
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from monai.utils import optional_import
 
-from data_prep.engine.completeness import add_partial_argument, existing
-from data_prep.engine.conversion import Case, Files, Study, add_common_arguments, convert
-from data_prep.formats.volumes import encode_volume, load_volume, map_values, volume_files
+from data_prep.engine.completeness import PartialOptions, existing
+from data_prep.engine.conversion import convert
+from data_prep.engine.options import option, path_option
+from data_prep.engine.sources import Case, Dataset, Files
+from data_prep.formats.encoding import encode_volume
+from data_prep.formats.volumes import load_volume, map_values, volume_files
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE
 from medwsss.transforms import SCHEMAS, MapWeakLabels
 
@@ -40,35 +43,34 @@ PATIENTS = [f"patient{number:03d}" for number in range(1, 101)]
 VOLUMES, SLICES = "ACDC_training_volumes", "ACDC_training_slices"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    add_common_arguments(parser)
-    add_partial_argument(parser)
-    parser.add_argument("--scribbles", type=Path, help="folder of patient001_frame01_scribble.nii.gz and so on")
-    parser.add_argument(
-        "--spacing",
+@dataclass(frozen=True, kw_only=True)
+class Options(PartialOptions):
+    """Of the command."""
+
+    scribbles: Path | None = path_option("folder of patient001_frame01_scribble.nii.gz and so on", default=None)
+    spacing: tuple[float, ...] = option(
+        "voxel size for HDF5 without --scribbles (default: ACDC's most frequent, 1.5625 1.5625 10)",
+        default=(1.5625, 1.5625, 10.0),
         type=float,
         nargs=3,
-        default=(1.5625, 1.5625, 10.0),
         metavar="MM",
-        help="voxel size for HDF5 without --scribbles (default: ACDC's most frequent, 1.5625 1.5625 10)",
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Convert."""
-    source, scribbles = arguments.source, arguments.scribbles
+    source, scribbles = options.source, options.scribbles
     roots = [source] if scribbles is None else [source, scribbles]
     if any((source / name).is_dir() for name in (VOLUMES, SLICES)):
         if not has_h5py:
             raise ValueError("expected h5py for HDF5 files, got none: pip install medwsss[data]")
         cases = _hdf5_cases(source, scribbles)
-        make = partial(_from_hdf5, spacing=tuple(arguments.spacing))
+        make = partial(_from_hdf5, spacing=options.spacing)
     else:
         cases = _nifti_cases(source, scribbles)
         make = partial(volume_files, labels=LABELS, scribbles=SCRIBBLES, trust_voxels=True)
-    cases = existing(cases, {None: 2 * len(PATIENTS)}, arguments.partial)
-    return convert(Study("ACDC", CLASSES, cases, make, roots), arguments)
+    cases = existing(cases, {None: 2 * len(PATIENTS)}, options.partial)
+    return convert(Dataset("ACDC", CLASSES, cases, make, roots), options)
 
 
 def _nifti_cases(source: Path, scribbles: Path | None) -> list[Case]:

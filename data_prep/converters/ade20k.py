@@ -13,17 +13,15 @@ Without --blocks, blocks of --share of each region are drawn into the dense mask
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from data_prep.engine.completeness import add_partial_argument, existing
-from data_prep.engine.conversion import Case, Study, add_common_arguments, convert
-from data_prep.formats.pictures import (
-    Annotation,
-    add_annotation_arguments,
-    picture_files,
-)
+from data_prep.engine.completeness import PartialOptions, existing
+from data_prep.engine.conversion import convert
+from data_prep.engine.options import path_option
+from data_prep.engine.sources import Case, Dataset
+from data_prep.formats.pictures import Annotation, AnnotationOptions, picture_files
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED
 from medwsss.transforms import MapWeakLabels
 
@@ -38,24 +36,23 @@ BLOCKS = (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    add_common_arguments(parser)
-    parser.add_argument("--blocks", type=Path, help="folder of published blocks")
-    add_annotation_arguments(parser, "blocks")
-    add_partial_argument(parser)
+@dataclass(frozen=True, kw_only=True)
+class Options(PartialOptions, AnnotationOptions):
+    """Of the command."""
+
+    blocks: Path | None = path_option("folder of published blocks", default=None)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Convert."""
-    inner = arguments.source / "ADEChallengeData2016"
-    source = inner if inner.is_dir() else arguments.source
-    cases = existing(list_cases(source, arguments.blocks), COUNTS, arguments.partial)
-    roots = [root for root in (arguments.source, arguments.blocks) if root is not None]
-    annotation = None if arguments.blocks else Annotation(NUM_CLASSES, arguments)
+    inner = options.source / "ADEChallengeData2016"
+    source = inner if inner.is_dir() else options.source
+    cases = existing(list_cases(source, options.blocks), COUNTS, options.partial)
+    roots = [root for root in (options.source, options.blocks) if root is not None]
+    annotation = None if options.blocks else Annotation(NUM_CLASSES, options)
     make = partial(picture_files, labels=LABELS, scribbles=BLOCKS, annotation=annotation)
-    study = Study("ADE20K", read_names(source), cases, make, roots, spatial_dims=2, in_channels=3, void=True)
-    return convert(study, arguments)
+    dataset = Dataset("ADE20K", read_names(source), cases, make, roots, spatial_dims=2, in_channels=3, void=True)
+    return convert(dataset, options)
 
 
 def list_cases(source: Path, blocks: Path | None) -> list[Case]:

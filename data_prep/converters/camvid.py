@@ -9,19 +9,16 @@ Frames come from video: those of one drive look alike, and the usual split has d
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from data_prep.engine.completeness import add_partial_argument, existing
-from data_prep.engine.conversion import Case, Study, add_common_arguments, convert
-from data_prep.formats.pictures import (
-    Annotation,
-    add_annotation_arguments,
-    picture_files,
-    suffix_of,
-)
+from data_prep.engine.completeness import PartialOptions, existing
+from data_prep.engine.conversion import convert
+from data_prep.engine.sources import Case, Dataset
+from data_prep.formats.pictures import Annotation, AnnotationOptions, annotation_option, picture_files
 from medwsss.keys import IMAGE, LABEL
+from medwsss.study.readers import SUFFIXES, suffix_of
 from medwsss.transforms import MapWeakLabels
 
 CLASSES = (
@@ -33,22 +30,22 @@ SECTIONS = {"train": "training", "val": "validation", "test": "test"}
 LABELS = MapWeakLabels(len(CLASSES), void_values=len(CLASSES))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    add_common_arguments(parser)
-    add_annotation_arguments(parser, "scribbles")
-    add_partial_argument(parser)
+@dataclass(frozen=True, kw_only=True)
+class Options(PartialOptions, AnnotationOptions):
+    """Of the command."""
+
+    annotation: str = annotation_option("scribbles")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Convert."""
-    cases = list_cases(arguments.source)
+    cases = list_cases(options.source)
     sections = {case.section for case in cases} | {"training", "validation"}  # test images may be left away
     expected = {section: count for section, count in COUNTS.items() if section in sections}
-    cases = existing(cases, expected, arguments.partial)
-    make = partial(picture_files, labels=LABELS, annotation=Annotation(len(CLASSES), arguments))
-    study = Study("CamVid", CLASSES, cases, make, [arguments.source], spatial_dims=2, in_channels=3, void=True)
-    return convert(study, arguments)
+    cases = existing(cases, expected, options.partial)
+    make = partial(picture_files, labels=LABELS, annotation=Annotation(len(CLASSES), options))
+    dataset = Dataset("CamVid", CLASSES, cases, make, [options.source], spatial_dims=2, in_channels=3, void=True)
+    return convert(dataset, options)
 
 
 def list_cases(source: Path) -> list[Case]:
@@ -56,7 +53,7 @@ def list_cases(source: Path) -> list[Case]:
     cases = []
     for folder, section in SECTIONS.items():
         for images, masks in ((folder, f"{folder}annot"), (f"images/{folder}", f"labels/{folder}")):
-            for image in sorted(path for path in (source / images).glob("*") if suffix_of(path)):
+            for image in sorted(path for path in (source / images).glob("*") if suffix_of(path).lower() in SUFFIXES):
                 files = {IMAGE: image, LABEL: source / masks / f"{image.stem}.png"}
                 cases.append(Case(image.stem, image.stem, files, section))
     return cases

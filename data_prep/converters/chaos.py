@@ -15,8 +15,8 @@ medwsss[data]``).
 
 from __future__ import annotations
 
-import argparse
 import re
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,12 @@ import numpy as np
 from monai.utils import optional_import
 from PIL import Image
 
-from data_prep.engine.completeness import add_partial_argument, existing
-from data_prep.engine.conversion import Case, Files, Study, add_common_arguments, convert
-from data_prep.formats.volumes import encode_volume, map_values
+from data_prep.engine.completeness import PartialOptions, existing
+from data_prep.engine.conversion import convert
+from data_prep.engine.options import option
+from data_prep.engine.sources import Case, Dataset, Files
+from data_prep.formats.encoding import encode_volume
+from data_prep.formats.volumes import map_values
 from medwsss.keys import IMAGE, LABEL
 from medwsss.transforms import MapWeakLabels
 
@@ -46,33 +49,31 @@ PATIENTS = 20
 _UNEVEN = 0.05  # of the slice distance, by which slices may be out of place
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    add_common_arguments(parser)
-    add_partial_argument(parser)
-    parser.add_argument("--series", choices=SERIES, default="T2", help="images to use (default: T2)")
+@dataclass(frozen=True, kw_only=True)
+class Options(PartialOptions):
+    """Of the command."""
+
+    series: str = option("images to use (default: %(default)s)", default="T2", choices=SERIES)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Convert."""
     if not has_pydicom:
         raise ValueError("expected pydicom for DICOM files, got none: pip install medwsss[data]")
-    modality, images, masks = SERIES[arguments.series]
-    root = arguments.source / "Train_Sets"
-    root = (root if root.is_dir() else arguments.source) / modality
+    modality, images, masks = SERIES[options.series]
+    root = options.source / "Train_Sets"
+    root = (root if root.is_dir() else options.source) / modality
     if not root.is_dir():
-        raise ValueError(f"expected a folder Train_Sets/{modality} in {arguments.source}, got none")
+        raise ValueError(f"expected a folder Train_Sets/{modality} in {options.source}, got none")
     cases = []
     for folder in sorted((path for path in root.iterdir() if path.is_dir()), key=_numbers):
         slices = tuple(sorted((folder / images).glob("*.dcm"), key=_numbers)) or (folder / images / "*.dcm",)
         grounds = tuple(sorted((folder / masks).glob("*.png"), key=_numbers)) or (folder / masks / "*.png",)
         cases.append(Case(f"{modality}_{folder.name}", folder.name, {IMAGE: slices, LABEL: grounds}))
-    cases = existing(cases, {None: PATIENTS}, arguments.partial)
+    cases = existing(cases, {None: PATIENTS}, options.partial)
     labels = MapWeakLabels(len(CLASSES[modality]), mapping={grey: k for k, grey in enumerate(GREYS[modality])})
-    name = f"CHAOS {arguments.series}"
-    return convert(
-        Study(name, CLASSES[modality], cases, partial(_volume, labels=labels), [arguments.source]), arguments
-    )
+    make = partial(_volume, labels=labels)
+    return convert(Dataset(f"CHAOS {options.series}", CLASSES[modality], cases, make, [options.source]), options)
 
 
 def _numbers(path: Path) -> tuple[list[int], str]:

@@ -11,18 +11,15 @@ Without --blocks, blocks of --share of each region are drawn into the fine masks
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from data_prep.engine.completeness import add_partial_argument, existing
-from data_prep.engine.conversion import Case, Files, Study, add_common_arguments, convert
-from data_prep.formats.pictures import (
-    Annotation,
-    add_annotation_arguments,
-    files_by,
-    picture_files,
-)
+from data_prep.engine.completeness import PartialOptions, existing
+from data_prep.engine.conversion import convert
+from data_prep.engine.options import path_option
+from data_prep.engine.sources import Case, Dataset, Files
+from data_prep.formats.pictures import Annotation, AnnotationOptions, files_by, picture_files
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED
 from medwsss.transforms import MapWeakLabels
 
@@ -46,22 +43,21 @@ BLOCKS = (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    add_common_arguments(parser)
-    parser.add_argument("--blocks", type=Path, help="folder of published blocks")
-    add_annotation_arguments(parser, "blocks")
-    add_partial_argument(parser)
+@dataclass(frozen=True, kw_only=True)
+class Options(PartialOptions, AnnotationOptions):
+    """Of the command."""
+
+    blocks: Path | None = path_option("folder of published blocks", default=None)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Convert."""
-    cases = existing(list_cases(arguments.source, arguments.blocks), COUNTS, arguments.partial)
-    roots = [root for root in (arguments.source, arguments.blocks) if root is not None]
-    annotation = None if arguments.blocks else Annotation(len(CLASSES), arguments)
+    cases = existing(list_cases(options.source, options.blocks), COUNTS, options.partial)
+    roots = [root for root in (options.source, options.blocks) if root is not None]
+    annotation = None if options.blocks else Annotation(len(CLASSES), options)
     make = partial(make_files, annotation=annotation)
-    study = Study("Cityscapes", CLASSES, cases, make, roots, spatial_dims=2, in_channels=3, void=True)
-    return convert(study, arguments)
+    dataset = Dataset("Cityscapes", CLASSES, cases, make, roots, spatial_dims=2, in_channels=3, void=True)
+    return convert(dataset, options)
 
 
 def list_cases(source: Path, blocks: Path | None) -> list[Case]:

@@ -12,29 +12,29 @@ cases becomes one, by seed. Lists that go further are understood: a ``validation
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_prep.engine.conversion import Case, Study, add_common_arguments, convert
+from data_prep.engine.conversion import convert
+from data_prep.engine.options import ConverterOptions
+from data_prep.engine.sources import Case, Dataset
 from data_prep.engine.splits import SECTIONS
-from data_prep.formats.volumes import stem, volume_files
+from data_prep.formats.volumes import volume_files
+from medwsss.files import read_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE
+from medwsss.study.datalist import label_names
+from medwsss.study.readers import stem_of
 from medwsss.transforms import MapWeakLabels
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    add_common_arguments(parser)
+Options = ConverterOptions
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Convert."""
-    source: Path = arguments.source
-    description = read_json(source / "dataset.json")
+    source = options.source
+    description = read_json(source / "dataset.json", "a description of the data")
     labels = class_names(description, source)
     ignored = description.get("scribble_ignore_value", ())
     channels = max(1, len(description.get("modality", ())))
@@ -54,35 +54,23 @@ def run(arguments: argparse.Namespace) -> int:
     if (found := len(description.get("training", ()))) != expected:
         raise ValueError(f"expected numTraining = {expected} items in {source / 'dataset.json'}, got {found}")
     name = str(description.get("name", source.name))
-    return convert(Study(name, labels, cases, make, [source], in_channels=channels), arguments)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        ValueError: where there is none.
-    """
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"expected a description of the data in JSON, got {path}: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"expected a JSON object, got {type(content).__name__} in {path}")
-    return content
+    return convert(Dataset(name, labels, cases, make, [source], in_channels=channels), options)
 
 
 def class_names(description: Mapping[str, Any], source: Path) -> list[str]:
     """Names of the classes 0 … K−1 by the list's ``labels``.
 
     Raises:
-        ValueError: for numbers with gaps.
+        ValueError: for numbers with gaps, two names of a number, and names without a number.
     """
-    labels = description.get("labels", {})
-    numbers = sorted(map(int, labels))
-    if not numbers or numbers != list(range(len(numbers))):
-        raise ValueError(f"expected labels 0, 1, … in {source / 'dataset.json'}, got {numbers}")
-    return [str(labels[str(k)]) for k in numbers]
+    path = source / "dataset.json"
+    try:
+        names = label_names(description)
+    except ValueError as error:
+        raise ValueError(f"{error} in {path}") from error
+    if not names or sorted(names) != list(range(len(description["labels"]))):
+        raise ValueError(f"expected labels 0, 1, … in {path}, got {sorted(names)}")
+    return [names[k] for k in sorted(names)]
 
 
 def _case(source: Path, item: Mapping[str, str], section: str | None) -> Case:
@@ -95,5 +83,5 @@ def _case(source: Path, item: Mapping[str, str], section: str | None) -> Case:
         files[SCRIBBLE] = source / item[SCRIBBLE]
     if files.get(SCRIBBLE) == files[LABEL]:  # a list may train with its scribbles as labels
         del files[LABEL]
-    name = stem(files[IMAGE])
+    name = stem_of(files[IMAGE])
     return Case(name, item.get("patient", name), files, section)

@@ -24,58 +24,75 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_prep.converters.decathlon import read_json
-from data_prep.engine.conversion import Case, Study, add_common_arguments, convert, raise_problems
-from data_prep.formats.pictures import SUFFIXES, files_by, load, picture_files, suffix_of
-from data_prep.formats.volumes import SUFFIXES as NIFTI
+from data_prep.engine.conversion import convert
+from data_prep.engine.options import ConverterOptions, option, path_option
+from data_prep.engine.sources import Case, Dataset
+from data_prep.formats.encoding import is_nifti
+from data_prep.formats.pictures import files_by, load, picture_files
 from data_prep.formats.volumes import volume_files
+from medwsss.files import read_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE
+from medwsss.study.problems import raise_problems
+from medwsss.study.readers import SUFFIXES, suffix_of
 from medwsss.transforms import MapWeakLabels
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    add_common_arguments(parser)
-    parser.add_argument("--images", default="images", metavar="DIR", help="below the source (default: images)")
-    parser.add_argument("--masks", default="labels", metavar="DIR", help="below the source (default: labels)")
-    parser.add_argument("--scribbles", metavar="DIR", help="below the source (default: none)")
-    for kind in ("image", "mask", "scribble"):
-        parser.add_argument(
-            f"--{kind}-pattern", type=_regex, metavar="REGEX", help=f"of the {kind}s; its first group is the key"
-        )
-    parser.add_argument(
-        "--patient-pattern", type=_regex, metavar="REGEX", help="what of a key is the patient (default: all of it)"
-    )
-    parser.add_argument("--labels", type=Path, required=True, metavar="FILE", help="what values of the masks mean")
+def _regex(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"expected a regular expression, got {text}: {error}") from error
+    return text
 
 
-def run(arguments: argparse.Namespace) -> int:
+def _pattern(help: str) -> Any:
+    return option(help, default=None, type=_regex, metavar="REGEX")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(ConverterOptions):
+    """Of the command."""
+
+    images: str = option("below the source (default: %(default)s)", default="images", metavar="DIR")
+    masks: str = option("below the source (default: %(default)s)", default="labels", metavar="DIR")
+    scribbles: str | None = option("below the source (default: none)", default=None, metavar="DIR")
+    image_pattern: str | None = _pattern("of the images; its first group is the key")
+    mask_pattern: str | None = _pattern("of the masks; its first group is the key")
+    scribble_pattern: str | None = _pattern("of the scribbles; its first group is the key")
+    patient_pattern: str | None = _pattern("what of a key is the patient (default: all of it)")
+    labels: Path = path_option("what values of the masks mean", metavar="FILE")
+
+
+def run(options: Options) -> int:
     """Convert."""
-    table = read_json(arguments.labels)
-    arguments.table = table  # a study made by another table is another study
-    names, labels = read_labels(table, arguments.labels)
-    patterns = {IMAGE: arguments.image_pattern, LABEL: arguments.mask_pattern, SCRIBBLE: arguments.scribble_pattern}
-    folders = {IMAGE: arguments.images, LABEL: arguments.masks, SCRIBBLE: arguments.scribbles}
-    roots = {key: arguments.source / folder for key, folder in folders.items() if folder}
+    table = read_json(options.labels, "a table of labels")
+    names, labels = read_labels(table, options.labels)
+    patterns = {IMAGE: options.image_pattern, LABEL: options.mask_pattern, SCRIBBLE: options.scribble_pattern}
+    folders = {IMAGE: options.images, LABEL: options.masks, SCRIBBLE: options.scribbles}
+    roots = {key: options.source / folder for key, folder in folders.items() if folder}
     found = {key: find_files(root, patterns[key]) for key, root in roots.items()}
-    cases = match(found, arguments.patient_pattern)
+    cases = match(found, options.patient_pattern)
     first = load(cases[0].paths[0])
     spatial_dims, in_channels = first.ndim - 1, len(first)
-    if all(suffix_of(path) in NIFTI for path in cases[0].paths):
+    if all(map(is_nifti, cases[0].paths)):
         in_channels = 1  # as many would make a file of four axes, of which nothing says what the fourth one is
         make = partial(volume_files, labels=labels, scribbles=labels)
     else:
         make = partial(
             picture_files, labels=labels, scribbles=labels, in_channels=in_channels, spatial_dims=spatial_dims
         )
-    void = bool(table.get("void_values")) or any(suffix_of(path) in (".tif", ".tiff") for path in cases[0].paths)
-    name = arguments.source.resolve().name
-    study = Study(name, names, cases, make, list(roots.values()), spatial_dims, in_channels, void)
-    return convert(study, arguments)
+    void = bool(table.get("void_values")) or any(
+        suffix_of(path).lower() in (".tif", ".tiff") for path in cases[0].paths
+    )
+    name = options.source.resolve().name
+    return convert(
+        Dataset(name, names, cases, make, list(roots.values()), spatial_dims, in_channels, void, table), options
+    )
 
 
 def read_labels(table: Mapping[str, Any], path: Path) -> tuple[list[str], MapWeakLabels]:
@@ -108,7 +125,7 @@ def find_files(folder: Path, pattern: str | None) -> dict[str, Path]:
     keys = {}
     for path in folder.rglob("*"):
         suffix, name = suffix_of(path), path.relative_to(folder).as_posix()
-        if suffix and not path.name.startswith("."):
+        if suffix.lower() in SUFFIXES and not path.name.startswith("."):
             matched = re.fullmatch(pattern or f"(.+){re.escape(suffix)}", name, 0 if pattern else re.IGNORECASE)
             if matched:
                 keys[path] = _group(matched)
@@ -145,14 +162,6 @@ def match(found: Mapping[str, Mapping[str, Path]], patient_pattern: str | None) 
         problems.append("expected a mask for some image: validation needs them, got none")
     raise_problems(problems)
     return cases
-
-
-def _regex(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise argparse.ArgumentTypeError(f"expected a regular expression, got {text}: {error}") from error
-    return text
 
 
 def _group(matched: re.Match[str]) -> str:

@@ -10,11 +10,11 @@ The mask of subject 43 fits its image voxel by voxel while its affine does not: 
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 
-from data_prep.engine.completeness import add_partial_argument, existing
-from data_prep.engine.conversion import Case, Study, add_common_arguments, convert
+from data_prep.engine.completeness import PartialOptions, existing
+from data_prep.engine.conversion import convert
+from data_prep.engine.sources import Case, Dataset
 from data_prep.engine.splits import SECTIONS, SPLITS
 from data_prep.formats.volumes import volume_files
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE
@@ -24,17 +24,14 @@ CLASSES = ("background", "right ventricle cavity", "myocardium", "left ventricle
 FOLDERS = dict(zip(SECTIONS, ("train", "val", "TestSet")))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    add_common_arguments(parser)
-    add_partial_argument(parser)
+Options = PartialOptions
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Convert."""
-    root = next((path for path in (arguments.source / "MSCMR_dataset", arguments.source) if path.is_dir()), None)
+    root = next((path for path in (options.source / "MSCMR_dataset", options.source) if path.is_dir()), None)
     if root is None or not (root / "train").is_dir():
-        raise ValueError(f"expected folders {', '.join(FOLDERS.values())} in {arguments.source}, got none")
+        raise ValueError(f"expected folders {', '.join(FOLDERS.values())} in {options.source}, got none")
     (split,) = SPLITS["mscmr"]
     cases = []
     for section, folder in FOLDERS.items():
@@ -46,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
                 key: root / folder / "labels" / f"{name}_{ending}.nii.gz",
             }
             cases.append(Case(name, f"subject{number}", files, section))
-    cases = existing(cases, {section: len(getattr(split, section)) for section in SECTIONS}, arguments.partial)
+    cases = existing(cases, {section: len(getattr(split, section)) for section in SECTIONS}, options.partial)
     scribbles = MapWeakLabels.of(SCHEMAS["mscmr"]())
     make = partial(volume_files, labels=MapWeakLabels(len(CLASSES)), scribbles=scribbles, trust_voxels=True)
-    return convert(Study("MSCMR", CLASSES, cases, make, [arguments.source]), arguments)
+    return convert(Dataset("MSCMR", CLASSES, cases, make, [options.source]), options)

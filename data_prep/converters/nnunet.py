@@ -13,65 +13,70 @@ ScribbleBench's inverted variant (``--disable_ignore``) writes 0 where nothing i
 
 from __future__ import annotations
 
-import argparse
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data_prep.converters.decathlon import read_json
-from data_prep.engine.conversion import Case, Study, add_common_arguments, convert
-from data_prep.formats.volumes import SUFFIXES, load_volume, volume_files
+from data_prep.engine.conversion import convert
+from data_prep.engine.options import ConverterOptions, option
+from data_prep.engine.sources import Case, Dataset
+from data_prep.formats.encoding import NIFTI
+from data_prep.formats.volumes import load_volume, volume_files
+from medwsss.files import read_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE
+from medwsss.study.datalist import label_names
 from medwsss.transforms import SCHEMAS, MapWeakLabels
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    add_common_arguments(parser)
-    parser.add_argument(
-        "--patient-pattern",
+@dataclass(frozen=True, kw_only=True)
+class Options(ConverterOptions):
+    """Of the command."""
+
+    patient_pattern: str = option(
+        "whose first group in a case's name is the patient (default: all but a final _frame and digits)",
         default=r"(.+?)(?:_frame\d+)?",
         metavar="REGEX",
-        help="whose first group in a case's name is the patient (default: all but a final _frame and digits)",
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Convert."""
-    source: Path = arguments.source
-    description = read_json(source / "dataset.json")
+    source = options.source
+    description = read_json(source / "dataset.json", "a description of the data")
     ending = description.get("file_ending")
-    if ending not in SUFFIXES:
-        raise ValueError(f"expected file_ending {' or '.join(SUFFIXES)} in {source / 'dataset.json'}, got {ending}")
+    if ending not in NIFTI:
+        raise ValueError(f"expected file_ending {' or '.join(NIFTI)} in {source / 'dataset.json'}, got {ending}")
     classes, ignore = _classes(description, source)
     masks = sorted((source / "labelsTr").glob(f"*{ending}"))
     inverted = ignore is None and _holds(masks, len(classes))
     sparse = ignore is not None or inverted
-    cases = _cases(source, masks, ending, description, sparse, arguments.patient_pattern)
+    cases = _cases(source, masks, ending, description, sparse, options.patient_pattern)
     if "numTraining" in description and (expected := description["numTraining"]) != len(masks):
         raise ValueError(f"expected numTraining = {expected} files in {source / 'labelsTr'}, got {len(masks)}")
     schema = SCHEMAS["scribblebench_inverted" if inverted else "scribblebench"](len(classes))
     make = partial(volume_files, labels=MapWeakLabels(len(classes)), scribbles=MapWeakLabels.of(schema))
     name = str(description.get("name", source.name))
     channels = len(description["channel_names"])
-    return convert(Study(name, classes, cases, make, [source], in_channels=channels), arguments)
+    return convert(Dataset(name, classes, cases, make, [source], in_channels=channels), options)
 
 
-def _classes(description: dict[str, Any], source: Path) -> tuple[list[str], int | None]:
+def _classes(description: Mapping[str, Any], source: Path) -> tuple[list[str], int | None]:
     """Names of the classes 0 … K−1, and the ignore label K if there is one."""
-    labels = dict(description.get("labels", {}))
-    ignore = labels.pop("ignore", None)
-    names = {number: name for name, number in labels.items() if isinstance(number, int)}
-    if not names or sorted(names) != list(range(len(labels))) or ignore not in (None, len(labels)):
+    labels = description.get("labels") or {}
+    names = {} if any(isinstance(value, list) for value in labels.values()) else label_names(description)
+    ignore = next((number for number, name in names.items() if name == "ignore"), None)
+    classes = [names[number] for number in sorted(names) if number != ignore]
+    if not classes or sorted(names) != list(range(len(labels))) or ignore not in (None, len(classes)):
         raise ValueError(
             f"expected labels 0, 1, … (no regions) and, if any, the next number for ignore in "
-            f"{source / 'dataset.json'}, got {description.get('labels')}"
+            f"{source / 'dataset.json'}, got {labels}"
         )
-    return [names[k] for k in range(len(names))], ignore
+    return classes, ignore
 
 
 def _holds(masks: Iterable[Path], value: int) -> bool:

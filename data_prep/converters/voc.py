@@ -15,15 +15,17 @@ their pixels; where a publisher has a folder of PNG for each ratio, name that fo
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from scipy.io import loadmat
 
-from data_prep.engine.completeness import add_partial_argument, existing
-from data_prep.engine.conversion import Case, Files, Study, add_common_arguments, convert
+from data_prep.engine.completeness import PartialOptions, existing
+from data_prep.engine.conversion import convert
+from data_prep.engine.options import option, path_option
+from data_prep.engine.sources import Case, Dataset, Files
 from data_prep.formats.pictures import load, picture_files
 from data_prep.formats.polylines import draw, read_polylines
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED
@@ -41,27 +43,25 @@ LABELS = MapWeakLabels(len(CLASSES), void_values=UNLABELED)
 SCRIBBLES = MapWeakLabels(len(CLASSES), ignore_values=UNLABELED)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    add_common_arguments(parser)
-    parser.add_argument("--sbd", type=Path, help="folder benchmark_RELEASE of the Semantic Boundaries Dataset")
-    parser.add_argument("--scribbles", type=Path, help="folder of ScribbleSup's strokes")
-    parser.add_argument(
-        "--length-ratio", type=float, default=1.0, metavar="X", help="0, 0.3, 0.5, 0.8 or 1 in the field (default: 1)"
-    )
-    add_partial_argument(parser)
+@dataclass(frozen=True, kw_only=True)
+class Options(PartialOptions):
+    """Of the command."""
+
+    sbd: Path | None = path_option("folder benchmark_RELEASE of the Semantic Boundaries Dataset", default=None)
+    scribbles: Path | None = path_option("folder of ScribbleSup's strokes", default=None)
+    length_ratio: float = option("0, 0.3, 0.5, 0.8 or 1 in the field (default: 1)", default=1.0, metavar="X")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Convert."""
-    if not 0 <= arguments.length_ratio <= 1:
-        raise ValueError(f"expected a length ratio from 0 to 1, got {arguments.length_ratio}")
-    voc = find_voc(arguments.source)
-    cases = existing(list_cases(voc, arguments.sbd, arguments.scribbles), COUNTS, arguments.partial)
-    roots = [root for root in (arguments.source, arguments.sbd, arguments.scribbles) if root is not None]
-    make = partial(make_files, ratio=arguments.length_ratio)
-    study = Study("PASCAL VOC 2012", CLASSES, cases, make, roots, spatial_dims=2, in_channels=3, void=True)
-    return convert(study, arguments)
+    if not 0 <= options.length_ratio <= 1:
+        raise ValueError(f"expected a length ratio from 0 to 1, got {options.length_ratio}")
+    voc = find_voc(options.source)
+    cases = existing(list_cases(voc, options.sbd, options.scribbles), COUNTS, options.partial)
+    roots = [root for root in (options.source, options.sbd, options.scribbles) if root is not None]
+    make = partial(make_files, ratio=options.length_ratio)
+    dataset = Dataset("PASCAL VOC 2012", CLASSES, cases, make, roots, spatial_dims=2, in_channels=3, void=True)
+    return convert(dataset, options)
 
 
 def find_voc(source: Path) -> Path:

@@ -10,14 +10,17 @@ Without ``scribblesTr`` the study is dense. WORD's scribble generator writes 255
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from functools import partial
 
-from data_prep.engine.completeness import add_partial_argument, existing
-from data_prep.engine.conversion import Case, Study, add_common_arguments, convert
+from data_prep.engine.completeness import PartialOptions, existing
+from data_prep.engine.conversion import convert
+from data_prep.engine.options import option
+from data_prep.engine.sources import Case, Dataset
 from data_prep.engine.splits import SECTIONS
-from data_prep.formats.volumes import stem, volume_files
+from data_prep.formats.volumes import volume_files
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED
+from medwsss.study.readers import stem_of
 from medwsss.transforms import MapWeakLabels
 
 CLASSES = (
@@ -29,22 +32,18 @@ ENDINGS = dict(zip(SECTIONS, ("Tr", "Val", "Ts")))
 COUNTS = dict(zip(SECTIONS, (100, 20, 30)))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    add_common_arguments(parser)
-    add_partial_argument(parser)
-    parser.add_argument(
-        "--ignore-value",
-        type=int,
-        default=UNLABELED,
-        metavar="V",
-        help=f"of unlabelled voxels in scribblesTr (default: {UNLABELED})",
+@dataclass(frozen=True, kw_only=True)
+class Options(PartialOptions):
+    """Of the command."""
+
+    ignore_value: int = option(
+        "of unlabelled voxels in scribblesTr (default: %(default)s)", default=UNLABELED, metavar="V"
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Convert."""
-    source = arguments.source
+    source = options.source
     root = source / "WORD-V0.1.0" if (source / "WORD-V0.1.0").is_dir() else source
     has_scribbles = (root / "scribblesTr").is_dir()
     sections = [section for section in SECTIONS if section != "test" or (root / "labelsTs").is_dir()]
@@ -54,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
             files = {IMAGE: image, LABEL: root / f"labels{ENDINGS[section]}" / image.name}
             if has_scribbles and section == "training":
                 files[SCRIBBLE] = root / "scribblesTr" / image.name
-            cases.append(Case(stem(image), stem(image), files, section))
-    cases = existing(cases, {section: COUNTS[section] for section in sections}, arguments.partial)
-    scribbles = MapWeakLabels(len(CLASSES), ignore_values=arguments.ignore_value)
+            cases.append(Case(stem_of(image), stem_of(image), files, section))
+    cases = existing(cases, {section: COUNTS[section] for section in sections}, options.partial)
+    scribbles = MapWeakLabels(len(CLASSES), ignore_values=options.ignore_value)
     make = partial(volume_files, labels=MapWeakLabels(len(CLASSES)), scribbles=scribbles)
-    return convert(Study("WORD", CLASSES, cases, make, [source]), arguments)
+    return convert(Dataset("WORD", CLASSES, cases, make, [source]), options)

@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from data_prep.engine.conversion import Case
+from data_prep.engine.options import ConverterOptions, option
+from data_prep.engine.sources import Case
 
 _SHOWN = 10  # how many missing files an error lists
 
 
-def add_partial_argument(parser: argparse.ArgumentParser) -> None:
-    """The option of converters that know how many images there are."""
-    parser.add_argument("--partial", action="store_true", help="convert what is there of an incomplete data set")
+@dataclass(frozen=True, kw_only=True)
+class PartialOptions(ConverterOptions):
+    """Of converters that know how many images there are."""
+
+    partial: bool = option("convert what is there of an incomplete data set", default=False)
 
 
 def existing(cases: Sequence[Case], expected: Mapping[str | None, int], partial: bool) -> list[Case]:

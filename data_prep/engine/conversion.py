@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all converters share: cases in, a study and its data list out, in parallel, whole or continued.
 
-A converter knows one official layout. It lists what it found as :class:`Case` objects in a :class:`Study`, with a
+A converter knows one official layout. It lists what it found as :class:`Case` objects in a :class:`Dataset`, with a
 function that turns one case into files; :func:`convert` does the rest::
 
-    def add_arguments(parser):
-        add_common_arguments(parser)
+    Options = ConverterOptions  # or a class with more
 
-    def run(arguments):
+    def run(options: Options) -> int:
         cases = [Case(name, patient, {IMAGE: image, LABEL: mask}), …]
-        return convert(Study("ACDC", CLASSES, cases, make, [arguments.source]), arguments)
+        return convert(Dataset("ACDC", CLASSES, cases, make, [options.source]), options)
 
 A study is ``images/NAME…``, ``scribbles/NAME…``, ``labels/NAME…`` and, last, ``dataset.json``. Every file appears whole
 or not at all. The same command run again goes on, and ends with the same bytes, whatever the number of processes.
@@ -17,102 +16,43 @@ or not at all. The same command run again goes on, and ends with the same bytes,
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 from tqdm import tqdm
 
 from data_prep.engine.journal import Item, Journal
-from data_prep.engine.splits import SECTIONS, SPLITS, assign_sections
+from data_prep.engine.options import ConverterOptions, StudyOptions, content_of
+from data_prep.engine.sources import Case, Dataset, File, Files
+from data_prep.engine.splits import SECTIONS, assign_sections
 from data_prep.engine.summary import summary
-from medwsss.files import write_atomically
+from medwsss.files import write_atomically, write_json
 from medwsss.keys import LABEL, SCRIBBLE, UNLABELED, VOID
 from medwsss.parallel import parallel_map
+from medwsss.study.problems import raise_problems
 
 DATALIST = "dataset.json"
 
-# options that say where and how, not what: runs that differ in nothing else make the same study
-_NOT_CONTENT = ("workers", "force")
+
+def convert(dataset: Dataset, options: ConverterOptions) -> int:
+    """Write ``dataset`` by :func:`write_study`, its cases in the sections of the split that ``options`` ask for."""
+    return write_study(replace(dataset, cases=_in_sections(dataset.cases, options)), options)
 
 
-@dataclass(frozen=True)
-class Case:
-    """One image with what belongs to it."""
-
-    name: str  #: unique in the study; the stem of the output files
-    patient: str  #: what a split must not tear apart: patient, scene, photograph
-    files: Mapping[str, Union[Path, tuple[Path, ...]]]  #: sources by key (IMAGE, SCRIBBLE, LABEL); several: channels
-    section: str | None = None  #: of ``splits.SECTIONS``, where the publisher says so; None: by ``--split``
-
-    @property
-    def paths(self) -> list[Path]:
-        """All sources."""
-        return [path for value in self.files.values() for path in ([value] if isinstance(value, Path) else value)]
-
-
-@dataclass(frozen=True)
-class File:
-    """One file to write."""
-
-    suffix: str  #: ``.nii.gz``, ``.png``, …
-    content: Union[bytes, Path]  #: bytes, or the source to copy byte by byte
-
-    def read(self) -> bytes:
-        """The bytes to write."""
-        return self.content.read_bytes() if isinstance(self.content, Path) else self.content
-
-
-#: A case's files by key (IMAGE, SCRIBBLE, LABEL); a list for the channels of one image.
-Files = Mapping[str, Union[File, Sequence[File]]]
-
-
-@dataclass(frozen=True)
-class Study:
-    """What a converter found, and how to make files of it."""
-
-    name: str
-    labels: Sequence[str]  #: names of the classes 0 … K−1
-    cases: Sequence[Case]
-    make: Callable[[Case], Files]  #: a module's function or a ``functools.partial`` of one: it travels to processes
-    roots: Sequence[Path]  #: the source folders, which no source file may leave
-    spatial_dims: int = 3
-    in_channels: int = 1
-    void: bool = False  #: whether labels may hold VOID
-    facts: Mapping[str, Any] = field(default_factory=dict)  #: more entries of the data list
-
-
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options every converter has."""
-    parser.add_argument("--source", type=Path, required=True, help="folder of the data as published; only read")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the study: absent, empty or unfinished")
-    parser.add_argument(
-        "--split", choices=sorted(SPLITS), help="a published split; default: the data's own, else random"
-    )
-    parser.add_argument("--fold", type=int, default=1, metavar="K", help="of a split with folds (default: 1)")
-    parser.add_argument("--seed", type=int, default=0, help="of a random split, which is by patient (default: 0)")
-    parser.add_argument(
-        "--validation-share", type=float, default=0.2, metavar="X", help="of a random split's patients (default: 0.2)"
-    )
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    parser.add_argument("--force", action="store_true", help="write into a folder that holds something else")
-
-
-def convert(study: Study, arguments: argparse.Namespace) -> int:
-    """Write ``study`` to ``arguments.output``, or what of it is not there yet, and print a summary.
+def write_study(dataset: Dataset, options: StudyOptions) -> int:
+    """Write ``dataset`` to ``options.output``, or what of it is not there yet, and print a summary.
 
     Args:
-        study: what to write.
-        arguments: of :func:`add_common_arguments`, possibly with more.
+        dataset: what to write; each case has its section.
+        options: possibly with more; all that the files depend on count.
 
     Returns:
         0, the exit code.
@@ -123,30 +63,22 @@ def convert(study: Study, arguments: argparse.Namespace) -> int:
             the end, a line each, for cases whose files are not as they should be (others are kept).
         OSError: as soon as a file cannot be written (disk full, no permission).
     """
-    output: Path = arguments.output
-    _check_folders(study.roots, output)
-    study = replace(study, cases=_in_sections(study.cases, arguments))
-    _check_cases(study)
-    fingerprint = _fingerprint(study, arguments)
-    journal = Journal(output, output / DATALIST, fingerprint, arguments.force)
+    output = options.output
+    _check_folders(dataset.roots, output)
+    _check_cases(dataset)
+    fingerprint = _fingerprint(dataset, options)
+    journal = Journal(output, output / DATALIST, fingerprint, options.force)
     if not journal.complete:
-        todo = [case for case in study.cases if case.name not in journal.items]
+        todo = [case for case in dataset.cases if case.name not in journal.items]
         output.mkdir(parents=True, exist_ok=True)
         _check_space(todo, output)
         (output / DATALIST).unlink(missing_ok=True)
         journal.begin()
-        _convert_cases(todo, study.make, output, arguments.workers, journal)
-        content = _datalist(study, journal.items) | {"fingerprint": fingerprint}
-        write_atomically(memoryview((json.dumps(content, indent=2) + "\n").encode()), output / DATALIST)
+        _convert_cases(todo, dataset.make, output, options.workers, journal)
+        write_json(_datalist(dataset, journal.items) | {"fingerprint": fingerprint}, output / DATALIST)
     journal.end()
     print(summary(output / DATALIST))
     return 0
-
-
-def raise_problems(problems: Sequence[str]) -> None:
-    """Raise one ``ValueError`` that lists ``problems``, a line each; none if there is none."""
-    if problems:
-        raise ValueError(f"expected usable data, got {len(problems)} problems:\n" + "\n".join(problems))
 
 
 def _check_folders(roots: Iterable[Path], output: Path) -> None:
@@ -158,22 +90,22 @@ def _check_folders(roots: Iterable[Path], output: Path) -> None:
             raise ValueError(f"expected source and output apart from each other, got {root} and {output}")
 
 
-def _in_sections(cases: Sequence[Case], arguments: argparse.Namespace) -> list[Case]:
-    patients = {case.patient for case in cases if arguments.split or case.section is None}
+def _in_sections(cases: Sequence[Case], options: ConverterOptions) -> list[Case]:
+    patients = {case.patient for case in cases if options.split or case.section is None}
     if not patients:
         return list(cases)
-    sections = assign_sections(patients, arguments.split, arguments.fold, arguments.seed, arguments.validation_share)
+    sections = assign_sections(patients, options.split, options.fold, options.seed, options.validation_share)
     placed = (replace(case, section=sections.get(case.patient, case.section)) for case in cases)
-    return [case for case in placed if case.section and (case.patient in sections or not arguments.split)]
+    return [case for case in placed if case.section and (case.patient in sections or not options.split)]
 
 
-def _check_cases(study: Study) -> None:
-    if not study.cases:
-        raise ValueError(f"expected at least one case, got none in {', '.join(map(str, study.roots))}")
-    counts = Counter(case.name for case in study.cases)
+def _check_cases(dataset: Dataset) -> None:
+    if not dataset.cases:
+        raise ValueError(f"expected at least one case, got none in {', '.join(map(str, dataset.roots))}")
+    counts = Counter(case.name for case in dataset.cases)
     problems = [f"expected one case of a name, got {n} named {name}" for name, n in counts.items() if n > 1]
-    folders = [root.resolve() for root in study.roots]
-    for path in dict.fromkeys(path for case in study.cases for path in case.paths):
+    folders = [root.resolve() for root in dataset.roots]
+    for path in dict.fromkeys(path for case in dataset.cases for path in case.paths):
         if not path.exists():
             problems.append(f"expected an existing file, got {path}")
         elif not any(path.resolve().is_relative_to(folder) for folder in folders):
@@ -181,13 +113,12 @@ def _check_cases(study: Study) -> None:
     raise_problems(problems)
 
 
-def _fingerprint(study: Study, arguments: argparse.Namespace) -> str:
+def _fingerprint(dataset: Dataset, options: StudyOptions) -> str:
     """Of all that decides about the output's bytes; without dates and folders, which may move."""
-    options = {k: v for k, v in vars(arguments).items() if k not in _NOT_CONTENT and not isinstance(v, Path)}
-    files = [[(path.name, path.stat().st_size) for path in case.paths] for case in study.cases]
-    cases = [(case.name, case.patient, case.section) for case in study.cases]
-    content = json.dumps([study.name, list(study.labels), options, cases, files], default=str, sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
+    files = [[(path.name, path.stat().st_size) for path in case.paths] for case in dataset.cases]
+    cases = [(case.name, case.patient, case.section) for case in dataset.cases]
+    told = [dataset.name, list(dataset.labels), dataset.convention, content_of(options), cases, files]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _check_space(cases: Iterable[Case], output: Path) -> None:
@@ -231,17 +162,18 @@ def _convert_case(case: Case, make: Callable[[Case], Files], output: Path) -> It
     return {**item, "patient": case.patient}
 
 
-def _datalist(study: Study, items: Mapping[str, Item]) -> dict[str, Any]:
+def _datalist(dataset: Dataset, items: Mapping[str, Item]) -> dict[str, Any]:
     """Decathlon style; entries in the order of the cases."""
-    sections = {section: [items[case.name] for case in study.cases if case.section == section] for section in SECTIONS}
+    sections = {
+        section: [items[case.name] for case in dataset.cases if case.section == section] for section in SECTIONS
+    }
     return {
-        "name": study.name,
-        "labels": {str(k): name for k, name in enumerate(study.labels)},
-        "num_classes": len(study.labels),
+        "name": dataset.name,
+        "labels": {str(k): name for k, name in enumerate(dataset.labels)},
+        "num_classes": len(dataset.labels),
         "ignore_values": [UNLABELED],
-        "void_values": [VOID] if study.void else [],
-        "spatial_dims": study.spatial_dims,
-        "in_channels": study.in_channels,
-        **study.facts,
+        "void_values": [VOID] if dataset.void else [],
+        "spatial_dims": dataset.spatial_dims,
+        "in_channels": dataset.in_channels,
         **sections,
     }

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from medwsss.files import write_atomically
+from medwsss.files import read_json, write_atomically
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE
 
 Item = dict[str, Any]  #: one entry of a data list
@@ -35,9 +35,7 @@ class Journal:
         self.header = {"fingerprint": fingerprint}
         self.items: dict[str, Item] = {}
         lines = list(self._read())
-        self.complete = (
-            not force and datalist.exists() and self.header.items() <= json.loads(datalist.read_bytes()).items()
-        )
+        self.complete = not force and datalist.exists() and self.header.items() <= read_json(datalist).items()
         if lines[:1] == [self.header]:
             self.items = {line["name"]: line["item"] for line in lines[1:] if _all_exist(line["item"], folder)}
         elif not (self.complete or force) and folder.exists():

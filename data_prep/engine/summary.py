@@ -3,18 +3,18 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 
 from data_prep.engine.journal import file_names
 from data_prep.engine.splits import SECTIONS
+from medwsss.files import read_json
 from medwsss.keys import LABEL, SCRIBBLE, VOID
 
 
 def summary(datalist: Path) -> str:
     """The text for the study of ``datalist``."""
-    study = json.loads(datalist.read_bytes())
+    study = read_json(datalist)
     lines = [f"{study['name']}: {study['num_classes']} classes", f"{'':<12}{'items':>8}{'patients':>10}{'MB':>10}"]
     for section in SECTIONS:
         files = {name for item in study[section] for name in file_names(item)}
@@ -33,7 +33,7 @@ def training_command(datalist: Path) -> str:
 
     For colour pictures it is the bundle of photographs with the small network, which needs neither a GPU nor weights.
     """
-    study = json.loads(datalist.read_bytes())
+    study = read_json(datalist)
     options = {"dataset_dir": str(datalist.parent), "num_classes": study["num_classes"]}
     options["ignore_values"] = study["ignore_values"]
     config, defaults = "bundles/scribble/train.json", {"void_values": [], "spatial_dims": 3, "in_channels": 1}

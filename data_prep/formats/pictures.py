@@ -6,34 +6,30 @@ Arrays have a channel axis, then spatial axes in the order of MONAI's readers: t
 
 from __future__ import annotations
 
-import argparse
-import io
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
-from zlib import crc32
 
 import numpy as np
 from monai.data import MetaTensor
-from monai.transforms import LoadImage
-from PIL import Image
 
-from data_prep.engine.conversion import Case, File, Files
-from data_prep.formats.volumes import encode_volume, map_values
+from data_prep.engine.options import ConverterOptions, option
+from data_prep.engine.sources import Case, File, Files
+from data_prep.formats.encoding import encode_labels, encode_volume
+from data_prep.formats.volumes import map_values
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, VOID
-from medwsss.study.readers import StudyReader
+from medwsss.study.grid import misfit
+from medwsss.study.readers import loader, suffix_of
 from medwsss.transforms import MapWeakLabels, SimulateScribble
 
-SUFFIXES = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".npy")
-ANNOTATIONS = {"blocks": "block", "scribbles": "centerline"}  #: name of an option: kind of ``SimulateScribble``
-
-_load = LoadImage(reader=StudyReader(), ensure_channel_first=True)
+ANNOTATIONS = {"blocks": "block", "scribbles": "centerline"}  #: value of an option: kind of ``SimulateScribble``
 
 
 def load(path: Path) -> MetaTensor:
-    """Any file of :data:`SUFFIXES` as ``C *S``; two axes of an NPY file are rows and columns, as in a picture."""
-    image = cast(MetaTensor, _load(path))
-    return cast(MetaTensor, image.transpose(1, 2)) if suffix_of(path) == ".npy" and image.ndim == 3 else image
+    """A file as ``C *S``; two axes of an NPY file are rows and columns, as in a picture."""
+    image = cast(MetaTensor, loader()(path))
+    return cast(MetaTensor, image.transpose(1, 2)) if _is_npy(path) and image.ndim == 3 else image
 
 
 def files_by(paths: Iterable[Path], name_of: Callable[[Path], str]) -> dict[str, Path]:
@@ -49,20 +45,18 @@ def files_by(paths: Iterable[Path], name_of: Callable[[Path], str]) -> dict[str,
     return found
 
 
-def suffix_of(path: Path) -> str:
-    """The one of :data:`SUFFIXES` that ``path`` ends with, whatever its case, else an empty string."""
-    return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
+def annotation_option(default: str) -> Any:
+    """What is drawn where nothing else is said."""
+    return option("kind to draw (default: %(default)s)", default=default, choices=ANNOTATIONS)
 
 
-def add_annotation_arguments(parser: argparse.ArgumentParser, default: str) -> None:
-    """The options of annotations drawn into dense masks; see :class:`Annotation`."""
-    parser.add_argument("--annotation", choices=ANNOTATIONS, default=default, help=f"kind to draw (default: {default})")
-    parser.add_argument(
-        "--share", type=float, default=0.2, metavar="X", help="of each region's area, for blocks (default: 0.2)"
-    )
-    parser.add_argument(
-        "--length-ratio", type=float, default=1.0, metavar="X", help="for scribbles; 0: clicks (default: 1)"
-    )
+@dataclass(frozen=True, kw_only=True)
+class AnnotationOptions(ConverterOptions):
+    """Of converters that draw annotations into dense masks; see :class:`Annotation`."""
+
+    annotation: str = annotation_option("blocks")
+    share: float = option("of each region's area, for blocks (default: %(default)s)", default=0.2, metavar="X")
+    length_ratio: float = option("for scribbles; 0: clicks (default: 1)", default=1.0, metavar="X")
 
 
 class Annotation:
@@ -70,18 +64,18 @@ class Annotation:
 
     Args:
         num_classes: number of classes K.
-        arguments: of :func:`add_annotation_arguments`.
+        options: what to draw.
     """
 
-    def __init__(self, num_classes: int, arguments: argparse.Namespace) -> None:
-        kind = ANNOTATIONS[arguments.annotation]
-        ratio = arguments.share if kind == "block" else arguments.length_ratio
+    def __init__(self, num_classes: int, options: AnnotationOptions) -> None:
+        kind = ANNOTATIONS[options.annotation]
+        ratio = options.share if kind == "block" else options.length_ratio
         self.draw = SimulateScribble(num_classes, kind, background=kind, length_ratio=ratio)  # class 0 is one of many
-        self.seed = arguments.seed
+        self.seed = options.seed
 
-    def __call__(self, dense: np.ndarray, name: str) -> np.ndarray:
+    def __call__(self, dense: np.ndarray, case: Case) -> np.ndarray:
         """``1 *S`` of classes, ``UNLABELED`` and ``VOID``."""
-        self.draw.set_random_state(crc32(f"{self.seed} {name}".encode()))
+        self.draw.set_random_state(case.seed(self.seed))
         return np.asarray(self.draw(dense))
 
 
@@ -109,8 +103,8 @@ def picture_files(
         read_strokes: loads strokes as ``C *S``.
 
     Raises:
-        ValueError: for an image with other channels, a label map of another size than the image, undeclared values
-            or colours, and a label map without a single label.
+        ValueError: for an image with other channels, a label map of another size or in another place than the image,
+            undeclared values or colours, and a label map without a single label.
     """
     source = case.files[IMAGE]
     assert isinstance(source, Path)
@@ -125,24 +119,28 @@ def picture_files(
     maps: dict[str, np.ndarray] = {}
     for key, read, conventions in ((LABEL, read_mask, labels), (SCRIBBLE, read_strokes, scribbles)):
         if isinstance(path := case.files.get(key), Path):
-            raw = np.asarray(read(path))
-            _check_size(raw, image, path)
+            raw = read(path)
+            if problem := misfit(image.shape[1:], _affine(image), raw.shape[1:], _affine(raw), path):
+                raise ValueError(problem)
             candidates = [conventions] if isinstance(conventions, MapWeakLabels) else conventions
-            maps[key] = np.where(void, VOID, _mapped(raw, candidates, maps.get(LABEL), path))
+            maps[key] = np.where(void, VOID, _mapped(np.asarray(raw), candidates, maps.get(LABEL), path))
     if annotation is not None and case.section == "training":
-        maps[SCRIBBLE] = annotation(maps[LABEL], case.name)
+        maps[SCRIBBLE] = annotation(maps[LABEL], case)
 
     # MONAI takes all axes of an NPY file for spatial ones, rows first
-    own = suffix_of(source)
-    copy = encode_volume(np.asarray(image[0]), np.eye(4)) if own == ".npy" else File(own, source)
-    return {IMAGE: copy, **{key: _encode(array) for key, array in maps.items()}}
+    copy = (
+        encode_volume(np.asarray(image[0]), np.eye(4)) if _is_npy(source) else File(suffix_of(source).lower(), source)
+    )
+    return {IMAGE: copy, **{key: encode_labels(array, affine=image.affine) for key, array in maps.items()}}
 
 
-def _check_size(labels: np.ndarray, image: MetaTensor, path: Path) -> None:
-    size, own = tuple(image.shape[1:]), labels.shape[1:]
-    if own != size:
-        hint = " (axes in another order)" if sorted(own) == sorted(size) else ""
-        raise ValueError(f"expected the size {size} of the image, got {own}{hint} in {path}")
+def _is_npy(path: Path) -> bool:
+    return suffix_of(path).lower() == ".npy"
+
+
+def _affine(array: Any) -> Any:
+    """Where the voxels lie, if the file says so."""
+    return array.affine if isinstance(array, MetaTensor) and array.meta["placed"] else None
 
 
 def _mapped(raw: np.ndarray, candidates: Sequence[MapWeakLabels], dense: np.ndarray | None, path: Path) -> np.ndarray:
@@ -165,12 +163,3 @@ def _disagreement(strokes: np.ndarray, dense: np.ndarray) -> float:
     """Share of the labelled pixels that have another class in ``dense``, where that has one."""
     both = (strokes < VOID) & (dense < VOID)
     return float((strokes != dense)[both].mean()) if both.any() else 0.0
-
-
-def _encode(labels: np.ndarray) -> File:
-    """``1 *S`` as PNG, a volume as NIfTI; equal arguments, equal bytes."""
-    if labels.ndim > 3:
-        return encode_volume(labels[0], np.eye(4))
-    buffer = io.BytesIO()
-    Image.fromarray(labels[0].T.astype(np.uint8)).save(buffer, "PNG")
-    return File(".png", buffer.getvalue())

@@ -3,28 +3,18 @@
 
 from __future__ import annotations
 
-import gzip
-from itertools import product
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from monai.data import MetaTensor
-from nibabel.affines import apply_affine, voxel_sizes
 
-from data_prep.engine.conversion import Case, File, Files
+from data_prep.engine.sources import Case, File, Files
+from data_prep.formats.encoding import encode_volume
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED, VOID
+from medwsss.study.grid import misfit
+from medwsss.study.readers import suffix_of
 from medwsss.transforms import MapWeakLabels
-
-SUFFIXES = (".nii.gz", ".nii")
-
-_LEVEL = 1  # of gzip, as nibabel writes: several times faster than 9 and hardly larger
-_DRIFT = 0.1  # voxels by which corners of an image and of its label map may lie apart
-
-
-def stem(path: Path) -> str:
-    """The file's name without ``.nii.gz`` or ``.nii``."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
 def volume_files(
@@ -56,7 +46,7 @@ def volume_files(
         if len(image.shape) != 3 + len(last) or image.shape[3:] != last:
             raise ValueError(f"expected {' x '.join(['a volume', *map(str, last)])}, got shape {image.shape} in {path}")
         _check_grid(image, images[0], path)
-    copies = [File(_suffix(path), path) for path in paths]
+    copies = [File(suffix_of(path), path) for path in paths]
     files: dict[str, File | list[File]] = {IMAGE: copies[0] if isinstance(value, Path) else copies}
     for key, convention in ((SCRIBBLE, scribbles), (LABEL, labels)):
         if convention is not None and isinstance(source := case.files.get(key), Path):
@@ -75,11 +65,6 @@ def load_volume(path: Path) -> nib.Nifti1Image:
         raise ValueError(f"expected NIfTI, got {type(image).__name__} in {path}")
     np.asanyarray(image.dataobj)
     return image
-
-
-def encode_volume(array: np.ndarray, affine: np.ndarray) -> File:
-    """A ``.nii.gz`` file; equal arguments, equal bytes."""
-    return File(".nii.gz", gzip.compress(nib.Nifti1Image(array, affine).to_bytes(), compresslevel=_LEVEL, mtime=0))
 
 
 def map_values(array: np.ndarray, convention: MapWeakLabels, path: Path) -> np.ndarray:
@@ -101,20 +86,11 @@ def _label_file(path: Path, image: nib.Nifti1Image, convention: MapWeakLabels, t
     array = np.asanyarray(source.dataobj)
     mapped = map_values(array, convention, path)
     if array.dtype == np.uint8 and np.array_equal(array, mapped) and np.array_equal(source.affine, image.affine):
-        return File(_suffix(path), path)
+        return File(suffix_of(path), path)
     return encode_volume(mapped, image.affine)
 
 
 def _check_grid(volume: nib.Nifti1Image, image: nib.Nifti1Image, path: Path, trust_voxels: bool = False) -> None:
-    shape = image.shape[:3]
-    if volume.shape[:3] != shape or len(volume.shape) > len(image.shape):
-        hint = " (axes in another order)" if sorted(volume.shape) == sorted(shape) else ""
-        raise ValueError(f"expected the shape {shape} of the image, got {volume.shape}{hint} in {path}")
-    corners = np.array(list(product(*((0, n - 1) for n in shape))))
-    drift = np.linalg.norm(apply_affine(volume.affine, corners) - apply_affine(image.affine, corners), axis=1).max()
-    if drift > _DRIFT * voxel_sizes(image.affine).min() and not trust_voxels:
-        raise ValueError(f"expected the affine of the image, got one that moves voxels by {drift:.3g} mm in {path}")
-
-
-def _suffix(path: Path) -> str:
-    return path.name.removeprefix(stem(path))
+    shape = volume.shape[: 3 if len(volume.shape) <= len(image.shape) else None]  # without the channels of an image
+    if problem := misfit(image.shape[:3], image.affine, shape, None if trust_voxels else volume.affine, path):
+        raise ValueError(problem)

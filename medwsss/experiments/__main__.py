@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 #: A command's module and what it is for; each has ``add_arguments(parser)`` and ``run(arguments)``, which returns the
 #: exit code. Only the module of the command that is asked for gets imported.
@@ -17,13 +17,13 @@ COMMANDS = {
 }
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m medwsss.experiments") -> int:
     """Parse ``arguments`` (default: the command line's), run the command asked for and return its exit code.
 
     What a command does not know itself are ``overrides``, which every training gets. Bad input (``ValueError``,
     ``OSError``) ends with its message alone and exit code 1.
     """
-    parser = argparse.ArgumentParser(prog="python -m medwsss.experiments", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     words = sys.argv[1:] if arguments is None else arguments
     asked = next((word for word in words if not word.startswith("-")), None)
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
             command = importlib.import_module(module)
             subparser.description, run = command.__doc__, command.run
             command.add_arguments(subparser)
-    options, overrides = parser.parse_known_args(arguments)
+    options, overrides = parser.parse_known_args(words)
     options.overrides = overrides
     try:
         return run(options)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import medwsss
 from data_prep.__main__ import main as data_prep
+from medwsss.bundle import location
 from medwsss.files import read_json
 from medwsss.keys import LABEL, SCRIBBLE
 
@@ -20,9 +20,13 @@ NO_METHODS = {"train", "evaluate", "inference", "metadata", "multi_gpu_train"}
 
 
 def bundle_folder(name: str) -> Path:
-    """``bundles/<name>`` of the working folder, else of the installed package."""
+    """``bundles/<name>`` of the working folder, else of the installed package.
+
+    Raises:
+        ValueError: for a name that neither has.
+    """
     folder = Path("bundles") / name
-    return folder if folder.is_dir() else Path(medwsss.__file__).parent / "bundles" / name
+    return folder if folder.is_dir() else location.bundle_folder(name)
 
 
 def method_names(bundle: str) -> list[str]:
@@ -37,13 +41,11 @@ def bundle_files(bundle: str, overlays: Sequence[str]) -> list[str]:
         ValueError: where one is not there, or refers to a file that is not in the working folder.
     """
     train = bundle_folder(bundle) / "train.json"
-    if not train.is_file():
-        known = sorted(path.parent.name for path in bundle_folder("scribble").parent.glob("*/train.json"))
-        raise ValueError(f"expected a bundle of {known}, got {bundle!r}")
     for target in sorted(set(re.findall(r'"%([^":]+\.json)::', train.read_text()))):
         if not Path(target).is_file():
-            folder = train.parents[1]
-            raise ValueError(f"expected {target}, of which {train} takes parts, got none; cp -rL {folder} . brings it")
+            raise ValueError(
+                f"expected {target}, of which {train} takes parts, got none; medwsss bundle --copy . brings it"
+            )
     files = [train]
     for overlay in overlays:
         given = Path(overlay)

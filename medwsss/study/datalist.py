@@ -93,10 +93,17 @@ def load_datalist(
     return loaded
 
 
-def _names(content: Mapping[str, Any]) -> dict[int, str]:
-    """``{value: name}`` of ``labels``: Decathlon's ``{"0": "background"}`` or nnU-Net's ``{"background": 0}``."""
+def label_names(content: Mapping[str, Any]) -> dict[int, str]:
+    """``{value: name}`` of ``labels``: Decathlon's ``{"0": "background"}`` or nnU-Net's ``{"background": 0}``.
+
+    Raises:
+        ValueError: where they are something else.
+    """
     names = {}
-    for key, value in content.get("labels", {}).items():
+    labels = content.get("labels", {})
+    if not isinstance(labels, Mapping):
+        raise ValueError(f"expected labels of numbers and names, got {labels!r}")
+    for key, value in labels.items():
         number, name = (value, key) if isinstance(value, int) else (key, value)
         try:
             names[int(number)] = str(name)
@@ -107,7 +114,7 @@ def _names(content: Mapping[str, Any]) -> dict[int, str]:
 
 def read_class_names(path: PathLike, num_classes: int) -> list[str]:
     """Names of the classes by the list's ``labels`` (either way round), else ``class k``."""
-    names = _names(read_json(path, "a data list"))
+    names = label_names(read_json(path, "a data list"))
     return [names.get(k, f"class {k}") for k in range(num_classes)]
 
 
@@ -126,7 +133,7 @@ def read_schema(path: PathLike, **declared: Any) -> LabelSchema:
         ValueError: where nothing tells the number of classes, or the declarations contradict each other.
     """
     content = read_json(path, "a data list")
-    names = _names(content)
+    names = label_names(content)
     ignored = {v for key in _UNLABELED_KEYS for v in ensure_tuple(content.get(key, ()))}
     ignored |= {value for value, name in names.items() if name == "ignore"}
     void = {v for key in _VOID_KEYS for v in ensure_tuple(content.get(key, ()))}

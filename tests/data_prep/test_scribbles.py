@@ -88,7 +88,7 @@ def test_bytes_depend_on_seed_and_names_alone(study, draw, tmp_path, monkeypatch
 
 def test_goes_on_where_it_was_interrupted(draw, tmp_path, monkeypatch):
     whole = digest(draw("whole", "--workers", "1"))
-    encode, calls = scribbles._encode, []
+    encode, calls = scribbles.encode_labels, []
 
     def dies_in_the_third_case(*arguments):
         calls.append(arguments)
@@ -96,7 +96,7 @@ def test_goes_on_where_it_was_interrupted(draw, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return encode(*arguments)
 
-    monkeypatch.setattr(scribbles, "_encode", dies_in_the_third_case)
+    monkeypatch.setattr(scribbles, "encode_labels", dies_in_the_third_case)
     with pytest.raises(KeyboardInterrupt):
         draw("part", "--workers", "1")
     kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "part" / "scribbles").iterdir()}

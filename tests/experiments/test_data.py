@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import medwsss
+from medwsss.__main__ import main
+from medwsss.bundle import location
 from medwsss.experiments import data
 from medwsss.keys import UNLABELED, VOID
 from tests.bundles.bundle import REPOSITORY
@@ -28,7 +29,7 @@ def test_overlays_are_a_bundles_own_or_files(photographs, tmp_path):
 @pytest.mark.parametrize(
     ("bundle", "overlay", "message"),
     [
-        ("scribbles", "pce", "expected a bundle of .*'scribble', 'scribble_2d'.*, got 'scribbles'"),
+        ("scribbles", "pce", "expected a bundle of scribble, scribble_2d, got scribbles"),
         ("scribble", "pec", "a JSON file or one of .*'pce'.* of bundles/scribble, got 'pec'"),
         ("scribble", "absent.json", "got 'absent.json'"),
         ("scribble", "inference", "got 'inference'"),
@@ -44,16 +45,14 @@ def test_without_a_clone_the_installed_bundles_are_used(tmp_path, monkeypatch):
     shutil.copytree(REPOSITORY / "bundles", package / "bundles")
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
-    monkeypatch.setattr(medwsss, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(location, "BUNDLES", package / "bundles")
     assert data.bundle_files("scribble", ["pce"]) == [
         str(package / f"bundles/scribble/{x}.json") for x in ("train", "pce")
     ]
     # the configuration for photographs takes parts of a file in the working folder
-    with pytest.raises(
-        ValueError, match="expected bundles/scribble/train.json, .* got none; cp -rL .*medwsss/bundles ."
-    ):
+    with pytest.raises(ValueError, match="bundles/scribble/train.json, .* got none; medwsss bundle --copy . brings it"):
         data.bundle_files("scribble_2d", [])
-    shutil.copytree(package / "bundles", "bundles")
+    assert main(["bundle", "--copy", "."]) == 0
     assert data.bundle_files("scribble_2d", []) == ["bundles/scribble_2d/train.json"]
 
 

@@ -43,11 +43,19 @@ def test_scribbles_masks_and_sections_of_an_extended_list(tmp_path):
     assert (scribble[..., 1:] == UNLABELED).all() and not (scribble[..., 0] == UNLABELED).any()
 
 
+@pytest.mark.parametrize("labels", [{"0": "a", "1": "b", "2": "c"}, {"c": 2, "a": 0, "b": 1}])
+def test_labels_either_way_round(tmp_path, labels):
+    content = trees.convert("decathlon", trees.decathlon(tmp_path / "source", labels=labels), tmp_path / "output")
+    assert content["labels"] == {"0": "a", "1": "b", "2": "c"} and content["num_classes"] == 3
+
+
 @pytest.mark.parametrize(
     "description, message",
     [
         ({"labels": {"0": "a", "2": "c"}}, r"labels 0, 1, … in .*, got \[0, 2\]"),
         ({"labels": {}}, "labels 0, 1, … in"),
+        ({"labels": {"a": 0, "b": 0}}, r"labels 0, 1, … in .*dataset.json, got \[0\]"),
+        ({"labels": {"a": "b"}}, "labels of numbers and names, got 'a': 'b' in .*dataset.json"),
         ({"numTraining": 9}, "numTraining = 9 items in .*dataset.json, got 4"),
         ({"training": [{"image": "imagesTr/case_00.nii.gz"}], "numTraining": 1}, "an item without {'label'}"),
         ({"training": [{"image": "../x.nii.gz", "label": "../x.nii.gz"}], "numTraining": 1}, "existing file, got"),

@@ -250,7 +250,7 @@ BAD_FILES = {
     "image without label": (lambda d: (d / "labels/a1.png").unlink(), "expected a mask or strokes for"),
     "another size": (
         lambda d: save(d / "labels/a1.png", MASK[:5]),
-        "expected the size (8, 6) of the image, got (8, 5)",
+        "expected the shape (8, 6) of the image, got (8, 5)",
     ),
     "wrong axis order": (lambda d: save(d / "labels/a1.png", MASK.T), "axes in another order"),
     "undeclared value": (lambda d: save(d / "labels/a1.png", MASK + 5), "got 5 (16 voxels)"),
@@ -269,7 +269,10 @@ BAD_FILES = {
         lambda d: [shutil.move(d / "images/a1.png", d / "x.png"), (d / "images/a1.png").symlink_to(d / "x.png")],
         "inside the source folder",
     ),
-    "labels that are no object": (lambda d: write_table(d.parent / "labels.json", [1]), "JSON object"),
+    "labels that are no object": (
+        lambda d: write_table(d.parent / "labels.json", [1]),
+        "expected a table of labels, got a list",
+    ),
     "one value twice": (lambda d: write_table(d.parent / "labels.json", {"labels": {"a": 0, "b": 0}}), "none twice"),
     "values and colours": (
         lambda d: write_table(d.parent / "labels.json", {"labels": {"a": 0, "b": [1, 2, 3]}}),

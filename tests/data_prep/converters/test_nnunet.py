@@ -85,8 +85,22 @@ def test_scribbles(source, tmp_path, inverted):
     assert "scribble" not in content["test"][0]
 
 
+def test_labels_of_the_other_way_round(source, tmp_path):
+    raw(source, dense(), {"0": "background", "1": "liver", "2": "tumour"})
+    content = trees.convert("nnunet", source, tmp_path / "output")
+    assert content["labels"] == {"0": "background", "1": "liver", "2": "tumour"}
+
+
 def break_regions(source):
     raw(source, dense(), {"background": 0, "whole": [1, 2], "core": 2})
+
+
+def break_twice(source):
+    raw(source, dense(), {"background": 0, "liver": 1, "tumour": 1})
+
+
+def break_classes(source):
+    raw(source, dense(), {"ignore": 0})
 
 
 def break_ignore(source):
@@ -123,6 +137,8 @@ def break_validation(source):
     "break_it, message",
     [
         (break_regions, "no regions"),
+        (break_twice, "labels 0, 1, …"),
+        (break_classes, "labels 0, 1, …"),
         (break_ignore, "next number for ignore"),
         (break_count, "numTraining = 7 files in .*labelsTr, got 5"),
         (break_ending, "file_ending .nii.gz or .nii in .*, got .png"),

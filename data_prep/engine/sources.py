@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a converter finds in a source, and the files that are made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Union
+from zlib import crc32
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image with what belongs to it."""
+
+    name: str  #: unique in the study; the stem of the output files
+    patient: str  #: what a split must not tear apart: patient, scene, photograph
+    files: Mapping[str, Union[Path, tuple[Path, ...]]]  #: sources by key (IMAGE, SCRIBBLE, LABEL); several: channels
+    section: str | None = None  #: of ``splits.SECTIONS``, where the publisher says so; None: by ``--split``
+
+    @property
+    def paths(self) -> list[Path]:
+        """All sources."""
+        return [path for value in self.files.values() for path in ([value] if isinstance(value, Path) else value)]
+
+    def seed(self, seed: int) -> int:
+        """Of what is drawn into the case: by a study's ``seed`` and the case's name, whatever the others."""
+        return crc32(f"{seed} {self.name}".encode())
+
+
+@dataclass(frozen=True)
+class File:
+    """One file to write."""
+
+    suffix: str  #: ``.nii.gz``, ``.png``, …
+    content: Union[bytes, Path]  #: bytes, or the source to copy byte by byte
+
+    def read(self) -> bytes:
+        """The bytes to write."""
+        return self.content.read_bytes() if isinstance(self.content, Path) else self.content
+
+
+#: A case's files by key (IMAGE, SCRIBBLE, LABEL); a list for the channels of one image.
+Files = Mapping[str, Union[File, Sequence[File]]]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a converter found, and how to make files of it."""
+
+    name: str
+    labels: Sequence[str]  #: names of the classes 0 … K−1
+    cases: Sequence[Case]
+    make: Callable[[Case], Files]  #: a module's function or a ``functools.partial`` of one: it travels to processes
+    roots: Sequence[Path]  #: the source folders, which no source file may leave
+    spatial_dims: int = 3
+    in_channels: int = 1
+    void: bool = False  #: whether labels may hold VOID
+    convention: Any = None  #: JSON that a file tells of what values mean: by another one it is another study

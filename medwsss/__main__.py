@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From data to tables: prepare a study, check it, find the bundle that trains on it, compare methods."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+
+def _prepare(words: Sequence[str]) -> int:
+    from data_prep.__main__ import main
+
+    return main(words, prog="medwsss prepare")
+
+
+def _check(words: Sequence[str]) -> int:
+    from data_prep.__main__ import main
+
+    return main(["check", *words], prog="medwsss")
+
+
+def _bundle(words: Sequence[str]) -> int:
+    from medwsss.bundle.location import main
+
+    return main(words, prog="medwsss bundle")
+
+
+def _compare(words: Sequence[str]) -> int:
+    from medwsss.experiments.__main__ import main
+
+    return main(["compare", *words], prog="medwsss")
+
+
+#: What each command is for, and the door to it; what lies behind is imported when somebody goes through.
+COMMANDS = {
+    "prepare": ("bring data into the form the bundles read, or draw strokes: python -m data_prep", _prepare),
+    "check": ("check a data list before training on it", _check),
+    "bundle": ("where the bundles are; copy them", _bundle),
+    "compare": ("train a list of methods under one budget: python -m medwsss.experiments compare", _compare),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that ``arguments`` (default: the command line's) begin with and return its exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(prog="medwsss", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, (summary, _) in COMMANDS.items():
+        commands.add_parser(name, help=summary, add_help=False)
+    _, door = COMMANDS[parser.parse_args(words[:1]).command]
+    try:
+        return door(words[1:])
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
