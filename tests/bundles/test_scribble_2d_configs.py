@@ -22,7 +22,7 @@ NETWORKS = {"mobilenetv2", "resnet101", "vit", "small"}
 
 def test_the_bundle_is_complete():
     expected = {"train", "evaluate", "inference", "multi_gpu_train", "metadata", "cityscapes", "ade20k"}
-    assert expected | METHODS | NETWORKS == set(NAMES)
+    assert expected | METHODS | NETWORKS <= set(NAMES)
     assert (BUNDLE / "LICENSE").read_text() == (bundle.REPOSITORY / "LICENSE").read_text()
 
 

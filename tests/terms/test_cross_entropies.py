@@ -20,15 +20,13 @@ def test_worked_numbers() -> None:
     # y = (1/4, 3/4), σ = (1/2, 1/2): y·σ = 1/2, ‖y − σ‖² = 2/16
     y = torch.tensor([0.25, 0.75], dtype=torch.float64).reshape(1, 2, 1)
     sigma = torch.full((1, 2, 1), 0.5, dtype=torch.float64)
-    values = {name: term(y, sigma).item() for name, term in CROSS_ENTROPIES.items()}
-    assert values == pytest.approx(
-        {
-            "cross_entropy": math.log(2),  # Eq. (9)
-            "reverse_cross_entropy": -0.5 * math.log(0.25 * 0.75),  # Eq. (10)
-            "collision_cross_entropy": math.log(2),  # Eq. (11)
-            "quadratic": 0.125,  # §3.1
-        }
-    )
+    expected = {
+        "cross_entropy": math.log(2),  # Eq. (9)
+        "reverse_cross_entropy": -0.5 * math.log(0.25 * 0.75),  # Eq. (10)
+        "collision_cross_entropy": math.log(2),  # Eq. (11)
+        "quadratic": 0.125,  # §3.1
+    }
+    assert {name: CROSS_ENTROPIES[name](y, sigma).item() for name in expected} == pytest.approx(expected)
 
 
 def test_against_torch(shape: tuple[int, ...]) -> None:

@@ -123,6 +123,7 @@ def test_signed_weights(shape) -> None:
         solution = NaturalGradient(energy, max_steps=50)(logits.to(precision), guide, scribble)
         assert (solution.energy.diff(dim=0) <= 0).all() and (solution.energy[-1] < solution.energy[0]).all()
     if len(shape) > 1:
+        assert "negative weights" in NaturalGradient(energy)(logits.float(), guide, scribble).backend
         for solver in (RandomWalker, GraphCut):
             with pytest.raises(ValueError, match="expected weights >= 0"):
                 solver(energy)(logits, guide, scribble)

@@ -79,7 +79,7 @@ def couple(weights, shifts, low, high, similarity, logarithmic, norm, dots, norm
         for i in range(b - a):
             s_pq, s_pp = slopes(similarity, logarithmic, pq[i], pp[i], qq[i])
             pq[i] = w[i] * s_pq
-            c[i] += abs(w[i] * s_pq)
+            c[i] -= w[i] * s_pq
             r[i] += f32(2) * w[i] * s_pp
 
 

@@ -46,6 +46,8 @@ def lacking(problem: BoundEnergy) -> str | None:
         return f"pair term {type(term).__name__}, which is no list of offsets"
     if term.weight_map is None:
         return f"neighbourhood of {len(term.offsets)} offsets, more than {STORED}"
+    if term.weight_map.numel() and term.weight_map.min() < 0:
+        return "negative weights"
     if term.relaxation.similarity not in SIMILARITIES:
         return f"relaxation {term.relaxation.name!r}"
     return None if problem.cross_entropy in UNARIES else f"cross-entropy {problem.cross_entropy.name!r}"
