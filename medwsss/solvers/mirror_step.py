@@ -45,7 +45,8 @@ class PlainStep:
         inverse = 1 / y.clamp_min(SMALL_LABEL)
         share = y * inverse
         mean = (share * gradient).sum(1, keepdim=True) / share.sum(1, keepdim=True)
-        change = (scale * inverse * (mean - gradient)).clamp_(-LARGEST_CHANGE, LARGEST_CHANGE)
+        # the scale last but one: times the inverse it can be infinite, and infinity times nothing is not nothing
+        change = (scale * (mean - gradient) * inverse).clamp_(-LARGEST_CHANGE, LARGEST_CHANGE)
         y = y.clamp_min(LABEL_FLOOR)
         change += momentum * (y / previous.clamp_min(LABEL_FLOOR)).log()
         change -= change.amax(1, keepdim=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from medwsss.keys import UNLABELED
 from medwsss.losses import SelfLabelingLoss
 from medwsss.solvers import GradientDescent, NaturalGradient
 from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
@@ -85,3 +86,12 @@ def test_the_loss_takes_an_own_cross_entropy(own_terms, shape) -> None:
 def test_what_equal_soft_labels_cost(name) -> None:
     p = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64).reshape(1, 3, 1)
     assert RELAXATIONS[name].zero_on_equals == (abs(RELAXATIONS[name](p, p).item()) < 1e-9)
+
+
+def test_where_nothing_pulls_nothing_moves_in_single_precision(own_terms) -> None:
+    """η = 0 and a voxel without pairs: the curvature is 0, and so is the gradient."""
+    energy = SelfLabelingEnergy("cross_entropy", "jaccard", eta=0.0)
+    logits = torch.tensor([2.0, 1.0, -1.0]).reshape(1, 3, 1)
+    solution = NaturalGradient(energy)(logits, torch.zeros(1, 1, 1), torch.full((1, 1, 1), UNLABELED))
+    assert solution.backend.startswith("PyTorch")
+    torch.testing.assert_close(solution.labels, logits.softmax(1), rtol=0, atol=2e-3)
