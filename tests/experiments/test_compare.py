@@ -96,7 +96,7 @@ def test_dense_masks_are_found_where_the_list_has_them(study, planned):
         (["--methods", "pce", "rivl"], "a JSON file or one of .*'pce'.*, got 'rivl'"),
         (["--methods", "gd", "gd"], "methods with names of their own, got gd gd"),
         (["--methods", "gd", "--reference", "pce"], "a --reference among the methods gd, got 'pce'"),
-        (["--bundle", "scribbel"], "a bundle of .*, got 'scribbel'"),
+        (["--bundle", "scribbel"], "a bundle of .*, got scribbel"),
         (["--epoch", "3"], "unknown override --epoch, did you mean --epochs"),
         (["--seed", "3"], "got --seed; --seeds says that"),
     ],
