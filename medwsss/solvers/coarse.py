@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from medwsss.solvers.cells import merged
 from medwsss.terms.energy import BoundEnergy
@@ -63,7 +62,7 @@ def coarsened(problem: BoundEnergy, merge: Merge = merged) -> BoundEnergy:
     free, exists = unlabeled_mask(scribble), ~void_mask(scribble)
 
     def weigh(offset: tuple[int, ...]) -> Tensor:
-        return weights[offset] * takes_part(free, exists, offset) * per_voxel
+        return (weights[offset] * takes_part(free, exists, offset)).mul_(per_voxel)
 
     pair_term = OffsetPairs(quadratic, list(weights), weigh, logits, spacing)
     return BoundEnergy(logits, scribble, problem.cross_entropy, problem.eta, pair_term)
@@ -77,13 +76,12 @@ def cell_weights(term: OffsetPairs, like: Tensor, size: Sequence[int]) -> dict[t
         like: ``B C *S`` of voxels.
         size: of a cell.
     """
-    padding = [x for n, s in zip(reversed(like.shape), reversed(size)) for x in (0, -n % s)]
+    whole: tuple[Any, ...] = (..., *(slice(n) for n in like.shape[2:]))  # cells at the far border are filled up
     cells = [-(-n // s) for n, s in zip(like.shape[2:], size)]
     sums: dict[tuple[int, ...], Tensor] = {}
     for offset, w in term:
-        full = w.new_zeros(len(like), 1, *like.shape[2:])
-        pairs(full, offset)[0].copy_(w)
-        full = F.pad(full, padding)
+        full = w.new_zeros(len(like), 1, *(c * s for c, s in zip(cells, size)))
+        pairs(full[whole], offset)[0].copy_(w)
         for place in itertools.product(*map(range, size)):  # of a pair's first voxel in its cell
             step = tuple((p + o) // s for p, o, s in zip(place, offset, size))
             if not any(step):

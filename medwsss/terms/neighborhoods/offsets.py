@@ -85,7 +85,7 @@ class OffsetNeighborhood(Neighborhood):
 
         def scaled(offset: Offset) -> Tensor:
             w = weigh(offset).to(guide.dtype)
-            return (w if free is None else w * takes_part(free, exists, offset)) * scale
+            return w * scale if free is None else (w * takes_part(free, exists, offset)).mul_(scale)
 
         return OffsetPairs(relaxation, offsets, scaled, guide, self.spacing)
 
