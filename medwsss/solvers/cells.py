@@ -35,9 +35,7 @@ def merged(logits: Tensor, scribble: Tensor, size: Sequence[int]) -> tuple[Tenso
         size: of a cell, voxels along each axis.
     """
     mean = means(logits, size)
-    shares = means(
-        one_hot(scribble, logits.shape[1], logits.dtype), size
-    )  # of a cell's voxels, those at the border too
+    shares = means(one_hot(scribble, logits.shape[1], logits.dtype), size)  # seeds of each class among a cell's voxels
     seeded = shares.sum(1, keepdim=True) > 0
     empty = means(unlabeled_mask(scribble).to(logits.dtype), size) == 0
     cells = torch.where(empty, VOID, UNLABELED).to(torch.uint8)

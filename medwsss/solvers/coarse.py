@@ -64,7 +64,9 @@ def coarsened(problem: BoundEnergy, merge: Merge = merged) -> BoundEnergy:
     def weigh(offset: tuple[int, ...]) -> Tensor:
         return (weights[offset] * takes_part(free, exists, offset)).mul_(per_voxel)
 
-    pair_term = OffsetPairs(quadratic, list(weights), weigh, logits, spacing)
+    # a cell may have more neighbours than a voxel; what serves the voxels has to serve it too
+    keep = term.weight_map is not None
+    pair_term = OffsetPairs(quadratic, list(weights), weigh, logits, spacing, keep)
     return BoundEnergy(logits, scribble, problem.cross_entropy, problem.eta, pair_term)
 
 

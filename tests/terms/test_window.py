@@ -159,6 +159,16 @@ def test_coarse_grids_keep_the_energy_of_a_dilated_window() -> None:
     torch.testing.assert_close(coarse.value(y), problem.value(fine) / 4)
 
 
+def test_cells_may_have_more_neighbours_than_voxels() -> None:
+    """6 offsets of 3 and 6 voxels are 14 between cells of 2, more than are kept by default: still compiled."""
+    logits, guide, scribble = batch_of(1, 3, (24, 24))
+    energy = SelfLabelingEnergy("quadratic", "quadratic", WindowNeighborhood(2, dilation=3, bandwidth=0.5))
+    single, double = (NaturalGradient(energy)(logits.to(t), guide, scribble) for t in (torch.float32, torch.float64))
+    assert len(coarsened(energy.bind(logits, guide, scribble)).pair_term.offsets) == 14 > STORED
+    assert single.backend == "Numba"
+    torch.testing.assert_close(single.labels.double(), double.labels, rtol=0, atol=1e-3)
+
+
 def test_memory_is_that_of_one_offset() -> None:
     """Radius 5 at N4 K4 256²: value and gradient within three arrays of the logits' size above the inputs."""
     y, guide = torch.rand(4, 4, 256, 256).softmax(1), torch.rand(4, 3, 256, 256)

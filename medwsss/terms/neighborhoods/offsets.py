@@ -110,10 +110,11 @@ class OffsetPairs(PairTerm):
         weigh: from an offset to its weights, ``B 1 *S_pairs``.
         like: ``B C *S`` of the type and place to keep weights in.
         spacing: voxel size along each axis; ``None`` is isotropic.
+        keep: whether weights stay in memory from pass to pass; by default those of up to :data:`STORED` offsets.
 
     Attributes:
         weight_map: ``B n *S``, all weights in one tensor, that of the pair ``(i, i + offset)`` at ``i`` and 0 where is
-            none; ``None`` of more than :data:`STORED` offsets.
+            none; ``None`` where weights are not kept.
     """
 
     def __init__(
@@ -123,10 +124,11 @@ class OffsetPairs(PairTerm):
         weigh: Weigh,
         like: Tensor,
         spacing: Sequence[float] | None = None,
+        keep: bool | None = None,
     ) -> None:
         self.relaxation, self.offsets, self.weigh, self.spacing = relaxation, offsets, weigh, spacing
         self.weight_map: Tensor | None = None
-        if len(offsets) <= STORED:
+        if len(offsets) <= STORED if keep is None else keep:
             self.weight_map = like.new_zeros(len(like), len(offsets), *like.shape[2:])
             for offset, at in zip(offsets, self.weight_map.split(1, 1)):
                 pairs(at, offset)[0].copy_(weigh(offset))
