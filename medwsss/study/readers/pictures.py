@@ -92,7 +92,7 @@ def opacity(picture: Image.Image) -> np.ndarray | None:
     if key is None or picture.mode == "P":  # a palette's indices mean what they mean, transparent or not
         return None
     different = np.not_equal(np.asarray(picture), np.asarray(key))
-    return different if different.ndim == 2 else different.any(-1)
+    return np.asarray(different if different.ndim == 2 else different.any(-1))
 
 
 def upright(picture: Image.Image) -> Image.Image:
