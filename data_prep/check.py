@@ -21,12 +21,12 @@ from medwsss.keys import UNLABELED, VOID
 from medwsss.reports.page import picture_of, write_page
 from medwsss.study import (
     SCHEMAS,
-    MapWeakLabels,
     StudySummary,
     check_study,
+    label_mapper,
     plan_training,
+    plan_validation,
     read_class_names,
-    read_schema,
 )
 
 
@@ -55,12 +55,12 @@ class Options:
 def run(options: Options) -> int:
     """Check, print, write what was asked for; 1 where there are errors, 0 otherwise, with warnings too."""
     path = options.datalist.absolute()
-    declared = {name: getattr(options, name) for name in ("num_classes", "schema", "ignore_values", "void_values")}
-    schema = read_schema(path, **{k: v for k, v in declared.items() if v is not None})
-    names = read_class_names(path, schema.num_classes)
+    given = {name: getattr(options, name) for name in ("num_classes", "schema", "ignore_values", "void_values")}
+    labels = label_mapper(path, **{k: v for k, v in given.items() if v is not None})
+    names = read_class_names(path, labels.num_classes)
     report = check_study(
         path,
-        MapWeakLabels.of(schema),
+        labels,
         annotation_key=options.annotation_key,
         dense=options.dense,
         allow_outside=options.allow_outside,
