@@ -73,6 +73,8 @@ def run(options: Options) -> int:
     tables = {section: f"{section}: {summary}" for section, summary in report.sections.items()}
     for text in [*tables.values(), *([f"training would do\n{plan}"] if plan else [])]:
         print(text, end="\n\n")
+    if plan and not report.errors:
+        print(plan_validation(path, allow_outside=options.allow_outside), end="\n\n")
     for kind, texts in (("warning", report.warnings), ("error", report.errors)):
         for text in texts:
             print(f"{kind}: {text}")

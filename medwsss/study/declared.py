@@ -71,7 +71,9 @@ def read_schema(path: PathLike, **given: Any) -> LabelSchema:
 
 
 def declared_labels(path: PathLike, **fallback: Any) -> LabelSchema:
-    """:py:func:`read_schema`, and what the list does not say: ``fallback``, else 255 unlabelled and 254 void.
+    """:py:func:`read_schema`, and what the list does not say: ``fallback``.
+
+    Where neither says which values are no class, 255 is unlabelled and 254 void, as the project writes them itself.
 
     Args:
         path: the data list.
@@ -80,11 +82,11 @@ def declared_labels(path: PathLike, **fallback: Any) -> LabelSchema:
     """
     known, names = _known(path, {})
     known.setdefault("num_classes", fallback.get("num_classes"))
-    if known.get("colors") is None:
-        for name, default in ("ignore_values", UNLABELED), ("void_values", VOID):
-            if name not in known:
-                taken = _complete(known, names, path).table()
-                known[name] = [v for v in ensure_tuple(fallback.get(name, default)) if v not in taken]
+    defaults = {} if known.keys() & _SYNONYMS.keys() else {"ignore_values": UNLABELED, "void_values": VOID}
+    for name in _SYNONYMS.keys() - known.keys():
+        if known.get("colors") is None:
+            taken = _complete(known, names, path).table()
+            known[name] = [v for v in ensure_tuple(fallback.get(name, defaults.get(name, ()))) if v not in taken]
     return _complete(known, names, path)
 
 
