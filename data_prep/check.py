@@ -3,8 +3,8 @@
 
 Every section of the list is read, each file once; training begins with the same checks. Seeds are the key "scribble",
 else "label" in "training"; dense masks are "mask", else "label", in "validation" the other way round. Patients are the
-key "patient"; without it, images whose names begin alike up to the end of the first number are taken for one patient's,
-and that is a warning at most.
+key "patient"; without it, images whose names differ in a frame, slice, session, modality, channel or word at their end
+are taken for one patient's, and that is a warning at most.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def _cases(content: Mapping[str, Any], options: Options) -> Iterator[Case]:
                 continue
             drawn = section in options.sections
             from_mask = drawn and options.key != SCRIBBLE
-            if missing := {IMAGE, options.key if drawn else LABEL} - item.keys():
+            if missing := {IMAGE, *([options.key] if drawn else [])} - item.keys():
                 raise ValueError(f"expected {', '.join(sorted(missing))} in every item of {section}, got {item}")
             images = tuple(folder / name for name in ensure_tuple(item[IMAGE]))
             files: dict[str, Any] = {IMAGE: images[0] if isinstance(item[IMAGE], str) else images}
@@ -140,7 +140,10 @@ def _files(case: Case, options: Options, labels: MapWeakLabels, change: Change) 
             change.set_random_state(case.seed(options.seed))
             if (share := float((maps[source] == UNLABELED).mean())) > _MAX_UNLABELED:
                 raise ValueError(f"expected a dense mask, got {share:.0%} unlabelled voxels in {sources[source]}")
-        order = [0, *(axis + 1 for axis in order_of(loader()(ensure_tuple(case.files[IMAGE])[0])))]  # slices lie across the thick axis
+        order = [
+            0,
+            *(axis + 1 for axis in order_of(loader()(ensure_tuple(case.files[IMAGE])[0]))),
+        ]  # slices lie across the thick axis
         drawn = np.asarray(change(maps[source].transpose(order))).transpose(np.argsort(order))
         files[SCRIBBLE] = encode_labels(drawn, sources[source])
     return files

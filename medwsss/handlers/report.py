@@ -139,7 +139,10 @@ class ReportHandler:
             figures = self.best["figures"]
             rows = list(next(iter(figures.values())))
             width = max(map(len, rows))
-            lines = [f"{self._title()}, best epoch {self.best['epoch']}", " " * width + "".join(f"{t:>12}" for t in figures)]
+            lines = [
+                f"{self._title()}, best epoch {self.best['epoch']}",
+                " " * width + "".join(f"{t:>12}" for t in figures),
+            ]
             lines += [
                 f"{row:{width}}" + "".join(f"{_number(column.get(row, nan)):>12}" for column in figures.values())
                 for row in rows

@@ -51,6 +51,6 @@ def differing_orders(found: Mapping[tuple[int, ...], str]) -> list[str]:
     return [
         "expected volumes with their axes in one anatomical order, got "
         f"{' x '.join(_WORLD[k] for k in first)} in {name} and {' x '.join(_WORLD[k] for k in other)} in {another}: "
-        "nothing turns them in training; nibabel.as_closest_canonical or MONAI's Orientation do, images and labels alike"
+        "training does not turn them; nibabel.as_closest_canonical and MONAI's Orientation do, images and labels alike"
         for other, another in others
     ]

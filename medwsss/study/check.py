@@ -106,9 +106,9 @@ def check_study(
         Numbers of each section, and what is wrong: a file that is missing or cannot be read, NaN and palette indices in
         an image, another number of channels or axes than the first image has or the list declares, another shape or
         affine than the image's, undeclared label values, a scribble that is a dense mask or has an inverted ignore
-        value, an image or a patient in two sections, under another name too, and one class alone to learn. Warnings are of
-        cases without a seed or object, seeds that contradict the mask, images that are there twice, classes that are
-        never seeded, volumes in different anatomical orders, and patients in two sections by their files' names alone.
+        value, an image or a patient in two sections, under another name too, a single class. Warnings are of cases
+        without a seed or object, seeds that contradict the mask, images that are there twice, classes that are never
+        seeded, volumes in different anatomical orders, and patients in two sections by their files' names alone.
 
     Raises:
         ValueError: for a list that is not readable, and for a section that has no items.

@@ -149,7 +149,7 @@ def _known(path: PathLike, given: Mapping[str, Any]) -> tuple[dict[str, Any], di
             told["ignore_values"] = sorted({*told.get("ignore_values", ()), *ignored})
         if (count := given.get("num_classes")) is not None:
             told["num_classes"] = count
-            if len(_own(names, told)) != count:  # of another number of classes
+            if named is None and len(_own(names, told)) != count:  # of another number of classes
                 names = {value: name for value, name in names.items() if value in range(count)}
         known = _with_labels(told, names) if named is None else _with_schema(named, told, names)
     except ValueError as error:

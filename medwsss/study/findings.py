@@ -34,7 +34,9 @@ class Findings:
     warnings: list[str] = field(default_factory=list)
     shape: tuple[int, ...] = ()  #: channels, then spatial
     spacing: tuple[float, ...] = ()  #: in mm where the files say so
-    anatomy: tuple[int, ...] | None = None  #: the patient's axis that each axis of a volume follows, where that is clear
+    anatomy: tuple[int, ...] | None = (
+        None  #: the patient's axis that each axis of a volume follows, where that is clear
+    )
     low: tuple[float, ...] = ()  #: smallest intensity of each channel, nodata apart
     high: tuple[float, ...] = ()
     digest: str = ""  #: of the image's voxels: equal for equal images, whatever the file's name and compression

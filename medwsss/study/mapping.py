@@ -13,7 +13,7 @@ from monai.data import get_track_meta
 from monai.transforms import Transform
 from monai.utils import ImageMetaKey, TransformBackends, convert_to_dst_type, convert_to_tensor
 
-from medwsss.keys import UNLABELED, VOID
+from medwsss.keys import VOID
 from medwsss.study.schema import LabelSchema, Value, meaning
 
 UNKNOWN = -1  # no label
@@ -51,10 +51,9 @@ class MapWeakLabels(Transform):
         >>> acdc = MapWeakLabels(num_classes=4, ignore_values=4)
         >>> acdc(torch.tensor([[0, 3, 4]])).tolist()
         [[0, 3, 255]]
-        >>> MapWeakLabels(num_classes=2)(torch.tensor([[0, 3, 3]]))  # what nobody declared is never guessed at
+        >>> MapWeakLabels(num_classes=2)(torch.tensor([[0, 3, 3]]))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        ValueError: expected labels 0 (class 0), 1 (class 1), got 3 (2 voxels) in an array without a file name: declare what else there is \
-(labels, ignore_values or void_values of the data list)
+        ValueError: expected labels 0 (class 0), 1 (class 1), got 3 (2 voxels) in an array without a file name...
     """
 
     backend = [TransformBackends.TORCH, TransformBackends.NUMPY]
@@ -86,15 +85,17 @@ class MapWeakLabels(Transform):
             ``uint8`` of the same shape (with ``colors``: one channel), a ``MetaTensor`` with the metadata of ``img``.
 
         Raises:
-            ValueError: for an undeclared value (0.5 and NaN are such), naming file, values, numbers of voxels and what to
-                do; for transparent pixels; and for classes of numbers so large that a float confuses them.
+            ValueError: for an undeclared value (0.5 and NaN are such), naming file, values, numbers of voxels and a way
+                out; for transparent pixels; and for classes of numbers that a float confuses.
         """
         meta = getattr(img, "meta", {})
         source: torch.Tensor = convert_to_tensor(img, track_meta=False)
         if self.channels is not None and source.shape[0] != self.channels:
             raise ValueError(f"expected {self.channels} channels, got shape {tuple(source.shape)} in {_origin(img)}")
         if "alpha" in meta.get("void", ""):
-            raise ValueError(f"expected labels, got transparent ones in {_origin(img)}: save them without alpha channel")
+            raise ValueError(
+                f"expected labels, got transparent ones in {_origin(img)}: save them without alpha channel"
+            )
         self._check_exact(source, img)
         nothing = torch.zeros((), dtype=torch.bool)
         if "void" in meta:  # the file says that there is nothing, which a declared value may mean, too
@@ -123,11 +124,12 @@ class MapWeakLabels(Transform):
         """A float tells whole numbers apart up to a limit: beyond it, neighbours of a declared value look the same."""
         if self.channels is None and source.is_floating_point():
             limit = 2 / torch.finfo(source.dtype).eps
-            one_of_many = [value for value, k in self.table.items() if abs(value) > limit and k < VOID]
-            if one_of_many or any(float(torch.tensor(v, dtype=source.dtype)) != v for v in self.table):
+            table: dict[Any, int] = self.table
+            one_of_many = any(abs(value) > limit and k < VOID for value, k in table.items())
+            if one_of_many or any(float(torch.tensor(value, dtype=source.dtype)) != value for value in table):
                 raise ValueError(
                     f"expected values of classes up to {limit:.0f}, which {source.dtype} tells apart, and others that "
-                    f"it holds exactly, got {list(self.table)} for {_origin(img)}: give them smaller numbers"
+                    f"it holds exactly, got {list(table)} for {_origin(img)}: give them smaller numbers"
                 )
 
     def _by_number(self, source: torch.Tensor) -> torch.Tensor:

@@ -20,16 +20,16 @@ __all__ = ["ThickAxisLast", "ThickAxisLastD", "ThickAxisLastDict", "ThickAxisLas
 class ThickAxisLast(InvertibleTransform):
     """Move the thick axis of a volume to the end, its affine's column with it; see :py:mod:`medwsss.study.axes`.
 
-    What is said of the last axis (slices lie across it, rotation is around it, patches are thin along it) then holds for
-    volumes that are stored sagittally or coronally, too. No voxel changes its value or its place in space.
+    What is said of the last axis (slices lie across it, rotation is around it, patches are thin along it) then holds
+    for volumes that are stored sagittally or coronally, too. No voxel changes its value or its place in space.
 
     Shape:
         - img: ``C *S``; what has no thick axis, or other than three axes, comes back as it is.
 
     Example:
-        >>> volume = MetaTensor(torch.zeros(1, 12, 24, 20), affine=torch.diag(torch.tensor([5.0, 1, 2, 1])))
-        >>> turned = ThickAxisLast()(volume)
-        >>> tuple(turned.shape), turned.pixdim.tolist(), tuple(ThickAxisLast().inverse(turned).shape)
+        >>> turn = ThickAxisLast()
+        >>> turned = turn(MetaTensor(torch.zeros(1, 12, 24, 20), affine=torch.diag(torch.tensor([5.0, 1, 2, 1]))))
+        >>> tuple(turned.shape), turned.pixdim.tolist(), tuple(turn.inverse(turned).shape)
         ((1, 24, 20, 12), [1.0, 2.0, 5.0], (1, 12, 24, 20))
     """
 
