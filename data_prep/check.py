@@ -3,8 +3,8 @@
 
 Every section of the list is read, each file once; training begins with the same checks. Seeds are the key "scribble",
 else "label" in "training"; dense masks are "mask", else "label", in "validation" the other way round. Patients are the
-key "patient"; without it, images whose names begin alike up to the end of the first number are taken for one patient's,
-and that is a warning at most.
+key "patient"; without it, images whose names differ in a frame, slice, session, modality, channel or word at their end
+are taken for one patient's, and that is a warning at most.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from medwsss.keys import UNLABELED, VOID
 from medwsss.reports.page import picture_of, write_page
 from medwsss.study import (
     SCHEMAS,
-    MapWeakLabels,
     StudySummary,
     check_study,
+    label_mapper,
     plan_training,
+    plan_validation,
     read_class_names,
-    read_schema,
 )
 
 
@@ -55,12 +55,12 @@ class Options:
 def run(options: Options) -> int:
     """Check, print, write what was asked for; 1 where there are errors, 0 otherwise, with warnings too."""
     path = options.datalist.absolute()
-    declared = {name: getattr(options, name) for name in ("num_classes", "schema", "ignore_values", "void_values")}
-    schema = read_schema(path, **{k: v for k, v in declared.items() if v is not None})
-    names = read_class_names(path, schema.num_classes)
+    given = {name: getattr(options, name) for name in ("num_classes", "schema", "ignore_values", "void_values")}
+    labels = label_mapper(path, **{k: v for k, v in given.items() if v is not None})
+    names = read_class_names(path, labels.num_classes)
     report = check_study(
         path,
-        MapWeakLabels.of(schema),
+        labels,
         annotation_key=options.annotation_key,
         dense=options.dense,
         allow_outside=options.allow_outside,
@@ -73,6 +73,8 @@ def run(options: Options) -> int:
     tables = {section: f"{section}: {summary}" for section, summary in report.sections.items()}
     for text in [*tables.values(), *([f"training would do\n{plan}"] if plan else [])]:
         print(text, end="\n\n")
+    if plan and not report.errors:
+        print(plan_validation(path, allow_outside=options.allow_outside), end="\n\n")
     for kind, texts in (("warning", report.warnings), ("error", report.errors)):
         for text in texts:
             print(f"{kind}: {text}")

@@ -6,7 +6,8 @@
     python -m data_prep scribbles --datalist STUDY/dataset.json --output SHORTER --from scribble --length-ratio 0.5
 
 Strokes depend on the seed, the options and the item's name alone, so those of a smaller length ratio lie inside those
-of a larger one. Images and masks come along, so that the new study stands on its own.
+of a larger one. Slice axes are counted with a volume's thick axis last. Images and masks come along, so that the new
+study stands on its own.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ from data_prep.formats.encoding import encode_labels
 from data_prep.formats.volumes import map_values
 from medwsss.files import read_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED, VOID
-from medwsss.study.datalist import patient_of, read_class_names, read_schema
+from medwsss.study.datalist import label_mapper, patient_of, read_class_names
 from medwsss.study.readers import loader, stem_of, suffix_of
 from medwsss.transforms import MapWeakLabels, ShortenScribble, SimulateScribble
 from medwsss.transforms.scribbles.array import KINDS
+from medwsss.transforms.thick_axis import order_of
 
 Change = Union[SimulateScribble, ShortenScribble]
 
@@ -85,7 +87,7 @@ class Options(StrokeOptions, StudyOptions):
 def run(options: Options) -> int:
     """Draw."""
     path = options.datalist
-    content, labels = read_json(path, "a data list"), MapWeakLabels.of(read_schema(path))
+    content, labels = read_json(path, "a data list"), label_mapper(path)
     cases = list(_cases(content, options))
     if not any(case.section in options.sections for case in cases):
         raise ValueError(f"expected items in {' or '.join(options.sections)}, got none in {path}")
@@ -112,7 +114,7 @@ def _cases(content: Mapping[str, Any], options: Options) -> Iterator[Case]:
                 continue
             drawn = section in options.sections
             from_mask = drawn and options.key != SCRIBBLE
-            if missing := {IMAGE, options.key if drawn else LABEL} - item.keys():
+            if missing := {IMAGE, *([options.key] if drawn else [])} - item.keys():
                 raise ValueError(f"expected {', '.join(sorted(missing))} in every item of {section}, got {item}")
             images = tuple(folder / name for name in ensure_tuple(item[IMAGE]))
             files: dict[str, Any] = {IMAGE: images[0] if isinstance(item[IMAGE], str) else images}
@@ -121,7 +123,8 @@ def _cases(content: Mapping[str, Any], options: Options) -> Iterator[Case]:
                 files[LABEL] = folder / mask
             if SCRIBBLE in item and (not drawn or options.key == SCRIBBLE):
                 files[SCRIBBLE] = folder / item[SCRIBBLE]
-            yield Case(stem_of(images[0]), patient_of(item)[0], files, section)
+            patient, certain = patient_of(item)
+            yield Case(stem_of(images[0]), patient if certain else stem_of(images[0]), files, section)
 
 
 def _files(case: Case, options: Options, labels: MapWeakLabels, change: Change) -> dict[str, File | list[File]]:
@@ -137,5 +140,10 @@ def _files(case: Case, options: Options, labels: MapWeakLabels, change: Change) 
             change.set_random_state(case.seed(options.seed))
             if (share := float((maps[source] == UNLABELED).mean())) > _MAX_UNLABELED:
                 raise ValueError(f"expected a dense mask, got {share:.0%} unlabelled voxels in {sources[source]}")
-        files[SCRIBBLE] = encode_labels(np.asarray(change(maps[source])), sources[source])
+        order = [
+            0,
+            *(axis + 1 for axis in order_of(loader()(ensure_tuple(case.files[IMAGE])[0]))),
+        ]  # slices lie across the thick axis
+        drawn = np.asarray(change(maps[source].transpose(order))).transpose(np.argsort(order))
+        files[SCRIBBLE] = encode_labels(drawn, sources[source])
     return files

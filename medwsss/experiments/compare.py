@@ -154,7 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"expected methods with names of their own, got {' '.join(names)}")
     if name_of(reference) not in names:
         raise ValueError(f"expected a --reference among the methods {' '.join(names)}, got {reference!r}")
-    for section in ("training", "validation"):
-        load_datalist(arguments.datalist, section, ("image",))
-    load_datalist(arguments.datalist, "validation", (LABEL,))
+    outside = bool(overrides(arguments.overrides).get("allow_outside"))
+    for section, keys in ("training", ("image",)), ("validation", ("image", LABEL)):
+        load_datalist(arguments.datalist, section, keys, outside)
     return carry_out(list(planned(arguments)), partial(write, name_of(reference), names), arguments)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from medwsss.files import save_atomically
-from medwsss.handlers.best_model import BestModel
+from medwsss.handlers.best_model import BestModel, LastModel
 from medwsss.handlers.checkpoint import FullCheckpoint
 from medwsss.handlers.diagnostics import PseudoLabelDiagnostics
 from medwsss.handlers.nan_guard import NonFiniteGuard
@@ -17,6 +17,7 @@ __all__ = [
     "BestModel",
     "EpochSeeder",
     "FullCheckpoint",
+    "LastModel",
     "NonFiniteGuard",
     "PictureHandler",
     "PseudoLabelDiagnostics",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The weights of the best validation."""
+"""The weights of the best validation, or of the last epoch where there is none."""
 
 from __future__ import annotations
 
@@ -58,3 +58,25 @@ class BestModel:
         """Give them back to the evaluator, so that only a better one is kept."""
         for name, value in state_dict.items():
             setattr(self._engine.state, name, value)
+
+
+class LastModel:
+    """Keeps the weights of the last epoch, as :class:`BestModel` does those of the best, where nothing is validated.
+
+    Args:
+        network: whose weights to keep.
+        path: the file to write.
+    """
+
+    def __init__(self, network: torch.nn.Module, path: str | os.PathLike) -> None:
+        self.network = network
+        self.path = path
+
+    def attach(self, engine: Workflow) -> None:
+        """Write at the end of each of the trainer's epochs."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    @idist.one_rank_only()
+    def __call__(self, engine: Workflow) -> None:
+        """Write."""
+        save_atomically(bare(self.network).state_dict(), self.path)

@@ -54,6 +54,8 @@ class ReportHandler:
         metrics: column title to name of the metric.
         files: title to glob pattern inside ``output_dir``; what exists is listed.
         diagnostics: of the trainer.
+        validated_on: "masks", or what else the figures are of: "strokes" or "held-out strokes", of which they are
+            agreement and no score of masks, or "nothing". Figures that need masks have no column then.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class ReportHandler:
         metrics: Mapping[str, str] = METRICS,
         files: Mapping[str, str] = FILES,
         diagnostics: PseudoLabelDiagnostics | None = None,
+        validated_on: str = "masks",
     ) -> None:
         self.output_dir = Path(output_dir)
         self.validator = validator
@@ -71,6 +74,7 @@ class ReportHandler:
         self.metrics = metrics
         self.files = files
         self.diagnostics = diagnostics or PseudoLabelDiagnostics()
+        self.validated_on = validated_on
         self.best: dict[str, Any] = {}
         self.logger = logging.getLogger(__name__)
 
@@ -92,7 +96,8 @@ class ReportHandler:
         """Remember this validation if it is the best so far."""
         state = validator.state
         if state.best_metric_epoch == state.epoch:
-            details = {title: state.metric_details[name] for title, name in self.metrics.items()}
+            found, masks = state.metric_details, self.validated_on == "masks"
+            details = {title: found[name] for title, name in self.metrics.items() if masks or name in found}
             rows = {title: self._rows(values) for title, values in details.items()}
             cases = {title: values.tolist() for title, values in details.items()}
             self.best = {"epoch": state.epoch, "figures": rows, "cases": cases}
@@ -113,6 +118,7 @@ class ReportHandler:
             title: [str(p) for p in sorted(self.output_dir.glob(pattern))] for title, pattern in self.files.items()
         }
         report = {
+            "validated_on": self.validated_on,
             "best_epoch": self.best.get("epoch"),
             "validation": self.best.get("figures", {}),
             "cases": self.best.get("cases", {}),
@@ -127,11 +133,16 @@ class ReportHandler:
 
     def _text(self, files: Mapping[str, Sequence[str]]) -> str:
         lines = ["No validation was run."]
+        if self.validated_on == "nothing":
+            lines = ["No validation: the data list has no section for it; the model is that of the last epoch."]
         if self.best:
             figures = self.best["figures"]
             rows = list(next(iter(figures.values())))
             width = max(map(len, rows))
-            lines = [f"Validation, best epoch {self.best['epoch']}", " " * width + "".join(f"{t:>12}" for t in figures)]
+            lines = [
+                f"{self._title()}, best epoch {self.best['epoch']}",
+                " " * width + "".join(f"{t:>12}" for t in figures),
+            ]
             lines += [
                 f"{row:{width}}" + "".join(f"{_number(column.get(row, nan)):>12}" for column in figures.values())
                 for row in rows
@@ -141,6 +152,11 @@ class ReportHandler:
         if advice := self.diagnostics.advice:
             lines.append(f"advice: {advice}")
         return "\n".join(lines + [f"{title}: {', '.join(paths)}" for title, paths in files.items() if paths])
+
+    def _title(self) -> str:
+        if self.validated_on == "masks":
+            return "Validation"
+        return f"Agreement on {self.validated_on} (the strokes' voxels alone, no score of masks)"
 
 
 def _number(value: float) -> str:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from medwsss.study.check import StudyReport, check_study
-from medwsss.study.datalist import check_dataset_dir, load_datalist, read_class_names, read_schema
+from medwsss.study.datalist import check_dataset_dir, load_datalist
+from medwsss.study.declared import declared_labels, label_mapper, read_class_names, read_schema
 from medwsss.study.findings import Findings, examine
 from medwsss.study.mapping import MapWeakLabels
 from medwsss.study.plan import Plan, check_patch_size, plan_training
@@ -12,6 +13,7 @@ from medwsss.study.problems import raise_problems
 from medwsss.study.readers import StudyReader
 from medwsss.study.schema import SCHEMAS, LabelSchema
 from medwsss.study.summary import StudySummary
+from medwsss.study.validation import Validation, plan_validation
 
 __all__ = [
     "SCHEMAS",
@@ -22,12 +24,16 @@ __all__ = [
     "StudyReader",
     "StudyReport",
     "StudySummary",
+    "Validation",
     "check_dataset_dir",
     "check_patch_size",
     "check_study",
+    "declared_labels",
     "examine",
+    "label_mapper",
     "load_datalist",
     "plan_training",
+    "plan_validation",
     "raise_problems",
     "read_class_names",
     "read_schema",

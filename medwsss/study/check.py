@@ -17,6 +17,7 @@ from tqdm import tqdm
 from medwsss.files import read_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE
 from medwsss.parallel import parallel_map
+from medwsss.study.axes import differing_orders
 from medwsss.study.datalist import find_shared, resolve, section_of
 from medwsss.study.findings import Files, Findings, examine
 from medwsss.study.mapping import MapWeakLabels
@@ -105,9 +106,9 @@ def check_study(
         Numbers of each section, and what is wrong: a file that is missing or cannot be read, NaN and palette indices in
         an image, another number of channels or axes than the first image has or the list declares, another shape or
         affine than the image's, undeclared label values, a scribble that is a dense mask or has an inverted ignore
-        value, an image or a patient in two sections, under another name too. Warnings are of cases without a seed or
-        object, seeds that contradict the mask, images that are there twice, classes that are never seeded, and
-        patients in two sections by their files' names alone.
+        value, an image or a patient in two sections, under another name too, a single class. Warnings are of cases
+        without a seed or object, seeds that contradict the mask, images that are there twice, classes that are never
+        seeded, volumes in different anatomical orders, and patients in two sections by their files' names alone.
 
     Raises:
         ValueError: for a list that is not readable, and for a section that has no items.
@@ -121,6 +122,8 @@ def check_study(
 
     errors, doubts = find_shared(content, known)
     errors += _miscounted(content, known)
+    if labels.num_classes < 2 and "training" in opened:
+        errors.append(f"expected at least two classes, got one: every voxel is of it, background wants a name, {path}")
     jobs: list[_Job] = []
     for section, items in opened.items():
         key = annotation_key if section == "training" else None
@@ -137,7 +140,8 @@ def check_study(
     stride = -(-len(jobs) // max(pictures, 1))
     jobs = [job if job.number % stride else replace(job, picture=picture) for job in jobs]
 
-    report = StudyReport({name: StudySummary(labels.num_classes) for name in opened}, errors, doubts, [], len(jobs))
+    numbers = {name: StudySummary(labels.num_classes, labels.values) for name in opened}
+    report = StudyReport(numbers, errors, doubts, [], len(jobs))
     for job, case in tqdm(_in_order(jobs, workers), total=len(jobs), desc="checking data", disable=None):
         report.sections[job.section].add(case, str(job.image))
         if case.picture:
@@ -147,6 +151,8 @@ def check_study(
             summary.close()
         report.errors += summary.errors + _misdeclared(content, summary, section)
         report.warnings += summary.warnings
+    orders = [summary.anatomy for summary in report.sections.values()]
+    report.warnings += differing_orders({order: name for found in reversed(orders) for order, name in found.items()})
     report.errors += _twins(report.sections)
     return report
 

@@ -14,6 +14,7 @@ from monai.data.utils import affine_to_spacing, to_affine_nd
 from torch import Tensor
 
 from medwsss.keys import UNLABELED, VOID
+from medwsss.study.axes import anatomical_order
 from medwsss.study.grid import misfit
 from medwsss.study.mapping import MapWeakLabels
 from medwsss.study.readers import loader
@@ -33,6 +34,9 @@ class Findings:
     warnings: list[str] = field(default_factory=list)
     shape: tuple[int, ...] = ()  #: channels, then spatial
     spacing: tuple[float, ...] = ()  #: in mm where the files say so
+    anatomy: tuple[int, ...] | None = (
+        None  #: the patient's axis that each axis of a volume follows, where that is clear
+    )
     low: tuple[float, ...] = ()  #: smallest intensity of each channel, nodata apart
     high: tuple[float, ...] = ()
     digest: str = ""  #: of the image's voxels: equal for equal images, whatever the file's name and compression
@@ -63,6 +67,8 @@ def examine(
     picture = _read(image, found)
     if picture is not None:
         _measure(picture, image, found)
+        if picture.ndim == 4 and picture.meta["placed"]:
+            found.anatomy = anatomical_order(picture.affine)
     maps = {name: _labels(file, labels, picture, found) for name, file in (("scribble", scribble), ("mask", mask))}
     seeds, truth = maps["scribble"], maps["mask"]
     if seeds is not None:
@@ -70,7 +76,9 @@ def examine(
         _judge_seeds(found, labels, scribble)
     if truth is not None:
         found.mask = torch.bincount(truth.flatten().long(), minlength=256)
-        if labels.num_classes > 1 and not found.mask[1 : labels.num_classes].any():
+        if not found.mask[: labels.num_classes].any():
+            found.warnings.append(f"expected a mask with labels, got none (all unlabelled or void) in {mask}")
+        elif labels.num_classes > 1 and not found.mask[1 : labels.num_classes].any():
             found.warnings.append(f"expected a mask with objects, got an empty one (nothing but class 0) in {mask}")
     if seeds is not None and truth is not None and seeds.shape == truth.shape:
         both = (seeds < labels.num_classes) & (truth < labels.num_classes)

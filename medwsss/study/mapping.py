@@ -13,8 +13,8 @@ from monai.data import get_track_meta
 from monai.transforms import Transform
 from monai.utils import ImageMetaKey, TransformBackends, convert_to_dst_type, convert_to_tensor
 
-from medwsss.keys import UNLABELED, VOID
-from medwsss.study.schema import LabelSchema, Value
+from medwsss.keys import VOID
+from medwsss.study.schema import LabelSchema, Value, meaning
 
 UNKNOWN = -1  # no label
 _SHOWN = 5  # how many undeclared values an error lists
@@ -36,7 +36,8 @@ class MapWeakLabels(Transform):
     dense mask                            ``num_classes=4``
     ====================================  =============================================================
 
-    A raster's nodata value (``nodata`` in the metadata) is void unless it is declared to mean something else.
+    What the file itself declares to be nothing (NaN, with ``void`` in the metadata) is void, unless its nodata value
+    (``nodata_value``) is declared to mean something else.
 
     Args:
         num_classes, ignore_values, void_values, mapping, colors: see :py:class:`medwsss.transforms.LabelSchema`, and
@@ -50,9 +51,9 @@ class MapWeakLabels(Transform):
         >>> acdc = MapWeakLabels(num_classes=4, ignore_values=4)
         >>> acdc(torch.tensor([[0, 3, 4]])).tolist()
         [[0, 3, 255]]
-        >>> MapWeakLabels(num_classes=2)(torch.tensor([[0, 3, 3]]))  # what nobody declared is never guessed at
+        >>> MapWeakLabels(num_classes=2)(torch.tensor([[0, 3, 3]]))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        ValueError: expected labels 0 (class 0), 1 (class 1), got 3 (2 voxels) in an array without a file name
+        ValueError: expected labels 0 (class 0), 1 (class 1), got 3 (2 voxels) in an array without a file name...
     """
 
     backend = [TransformBackends.TORCH, TransformBackends.NUMPY]
@@ -84,32 +85,60 @@ class MapWeakLabels(Transform):
             ``uint8`` of the same shape (with ``colors``: one channel), a ``MetaTensor`` with the metadata of ``img``.
 
         Raises:
-            ValueError: for an undeclared value (0.5 and NaN are such), naming file, values and numbers of voxels.
+            ValueError: for an undeclared value (0.5 and NaN are such), naming file, values, numbers of voxels and a way
+                out; for transparent pixels; and for classes of numbers that a float confuses.
         """
-        # float32 holds every value that can be declared; in uint8, 254 == -2 would be true
-        source = convert_to_tensor(img, dtype=torch.float32)
+        meta = getattr(img, "meta", {})
+        source: torch.Tensor = convert_to_tensor(img, track_meta=False)
         if self.channels is not None and source.shape[0] != self.channels:
             raise ValueError(f"expected {self.channels} channels, got shape {tuple(source.shape)} in {_origin(img)}")
+        if "alpha" in meta.get("void", ""):
+            raise ValueError(
+                f"expected labels, got transparent ones in {_origin(img)}: save them without alpha channel"
+            )
+        self._check_exact(source, img)
+        nothing = torch.zeros((), dtype=torch.bool)
+        if "void" in meta:  # the file says that there is nothing, which a declared value may mean, too
+            nothing = source.isnan()
+            source = torch.where(nothing, float(meta.get("nodata_value", torch.nan)), source)
+            nothing = nothing if self.channels is None else nothing.all(0, keepdim=True)
         labels = self._by_number(source) if self.channels is None else self._by_color(source)
-        nodata = getattr(img, "meta", {}).get("nodata")
-        if nodata is not None and self.channels is None and nodata not in self.table:
-            labels[source.isnan() if nodata != nodata else source == nodata] = VOID
+        labels[nothing & (labels == UNKNOWN)] = VOID
         unknown = labels == UNKNOWN
         if unknown.any():
-            raise ValueError(f"expected {self._expected()}, got {self._listed(source, unknown)} in {_origin(img)}")
+            listed, remedy = self._listed(source, unknown), self._remedy(source, unknown, meta)
+            raise ValueError(f"expected {self._expected()}, got {listed} in {_origin(img)}: {remedy}")
         out: torch.Tensor = convert_to_dst_type(
             labels, convert_to_tensor(img, track_meta=get_track_meta()), dtype=torch.uint8
         )[0]
         return out
 
+    @property
+    def values(self) -> list[str]:
+        """Of each class in the files, where any is not the class's own number; else none."""
+        table = {k: str(value) for value, k in reversed(self.table.items())}
+        values = [table.get(k, "") for k in range(self.num_classes)]
+        return [] if values == [str(k) for k in range(self.num_classes)] else values
+
+    def _check_exact(self, source: torch.Tensor, img: NdarrayOrTensor) -> None:
+        """A float tells whole numbers apart up to a limit: beyond it, neighbours of a declared value look the same."""
+        if self.channels is None and source.is_floating_point():
+            limit = 2 / torch.finfo(source.dtype).eps
+            table: dict[Any, int] = self.table
+            one_of_many = any(abs(value) > limit and k < VOID for value, k in table.items())
+            if one_of_many or any(float(torch.tensor(value, dtype=source.dtype)) != value for value in table):
+                raise ValueError(
+                    f"expected values of classes up to {limit:.0f}, which {source.dtype} tells apart, and others that "
+                    f"it holds exactly, got {list(table)} for {_origin(img)}: give them smaller numbers"
+                )
+
     def _by_number(self, source: torch.Tensor) -> torch.Tensor:
         table: dict[Any, int] = self.table
-        low, high = min(table), max(table)
-        target = torch.full((high - low + 1,), UNKNOWN, dtype=torch.int16)
-        for value, k in table.items():
-            target[value - low] = k
-        index = source.nan_to_num().clamp(low, high).long()
-        return torch.where(index == source, target.to(source.device)[index - low], UNKNOWN)
+        whole = source if source.is_floating_point() else source.long()  # in uint8, 254 == -2 would be true
+        values = torch.tensor(sorted(table), dtype=torch.long).to(whole)
+        targets = torch.tensor([table[value] for value in sorted(table)], dtype=torch.int16, device=source.device)
+        index = torch.searchsorted(values, whole.contiguous()).clamp_max(len(values) - 1)
+        return torch.where(values[index] == whole, targets[index], UNKNOWN)
 
     def _by_color(self, source: torch.Tensor) -> torch.Tensor:
         labels = torch.full((1, *source.shape[1:]), UNKNOWN, dtype=torch.int16, device=source.device)
@@ -118,8 +147,19 @@ class MapWeakLabels(Transform):
         return labels
 
     def _expected(self) -> str:
-        kinds = {UNLABELED: "unlabelled", VOID: "void"}
-        return "labels " + ", ".join(f"{value} ({kinds.get(k, f'class {k}')})" for value, k in self.table.items())
+        return "labels " + ", ".join(f"{value} ({meaning(k)})" for value, k in self.table.items())
+
+    def _remedy(self, source: torch.Tensor, unknown: torch.Tensor, meta: Mapping[str, Any]) -> str:
+        slope = meta.get("scl_slope")
+        if slope is not None and np.isfinite(slope).all() and np.all(slope):
+            return f"its header scales what is stored (scl_slope {float(slope):.6g}); save whole numbers, unscaled"
+        if self.channels is None and source.is_floating_point():
+            wrong = source[unknown]
+            if wrong.isnan().any():
+                return "declare what is not there as the file's nodata, or give it a number"
+            if (wrong != wrong.round()).any():
+                return "labels are whole numbers (were they interpolated, or are they probabilities?)"
+        return "declare what else there is (labels, ignore_values or void_values of the data list)"
 
     def _listed(self, source: torch.Tensor, unknown: torch.Tensor) -> str:
         wrong = source[unknown] if self.channels is None else source[:, unknown[0]]

@@ -52,7 +52,8 @@ def plan_training(summary: StudySummary) -> Plan:
     """
     spacing, shape = summary.typical_spacing, summary.typical_shape
     anisotropy = max(spacing) / min(spacing)
-    spatial_dims = 2 if anisotropy >= _ANISOTROPIC else len(shape)
+    slices = len(shape) == 3 and spacing[-1] >= _ANISOTROPIC * max(spacing[:-1])
+    spatial_dims = 2 if slices else len(shape)
     patch = suggest_patch(shape[:spatial_dims], spacing[:spatial_dims])
     channels = summary.channels or 1
     patches = SAMPLES * summary.items

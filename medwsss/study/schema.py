@@ -72,8 +72,14 @@ class LabelSchema:
         for value, target in declared:
             value = int(value) if self.colors is None else tuple(value)
             if table.setdefault(value, target) != target:
-                raise ValueError(f"expected value {value} to mean one thing, got {table[value]} and {target}")
+                both = f"{meaning(table[value])} and {meaning(target)}"
+                raise ValueError(f"expected value {value} to mean one thing, got {both}")
         return table
+
+
+def meaning(target: int) -> str:
+    """What a class, ``UNLABELED`` or ``VOID`` is called."""
+    return {UNLABELED: "unlabelled", VOID: "void"}.get(target, f"class {target}")
 
 
 def _next_is_unlabeled(num_classes: int) -> LabelSchema:
@@ -93,8 +99,25 @@ def _zero_is_unlabeled(num_classes: int) -> LabelSchema:
     return LabelSchema(num_classes, ignore_values=0, mapping={k + 1: k for k in range(num_classes)})
 
 
+def _fixed(schema: LabelSchema) -> Callable[..., LabelSchema]:
+    """The schema of one fixed number of classes, which may be said again."""
+
+    def of(num_classes: int = schema.num_classes) -> LabelSchema:
+        if num_classes != schema.num_classes:
+            raise ValueError(f"expected {schema.num_classes} classes, got {num_classes}")
+        return schema
+
+    return of
+
+
+def _by_color(
+    colors: Sequence[Sequence[int]], ignore: Sequence[int] = (0, 0, 0), num_classes: int | None = None
+) -> LabelSchema:
+    return LabelSchema(num_classes or len(colors), ignore_values=[ignore], colors=colors)
+
+
 #: Known conventions: each makes the schema of ``num_classes`` classes, which those of one fixed data set need not be
-#: told. ``festa`` and ``s4all`` take the data set's colours instead.
+#: told. ``festa`` and ``s4all`` need the data set's colours.
 SCHEMAS: dict[str, Callable[..., LabelSchema]] = {
     "acdc": lambda num_classes=4: _next_is_unlabeled(num_classes),  # NIfTI and WSL4MIS' h5
     "mscmr": lambda num_classes=4: _next_is_unlabeled(num_classes),
@@ -110,15 +133,15 @@ SCHEMAS: dict[str, Callable[..., LabelSchema]] = {
     "cityscapes": lambda num_classes=19: LabelSchema(num_classes, void_values=UNLABELED),
     "tel_blocks": lambda num_classes: LabelSchema(num_classes, ignore_values=[UNLABELED, -1], void_values=-2),
     "agmm": lambda num_classes=21: LabelSchema(num_classes, ignore_values=num_classes, void_values=UNLABELED),
-    "scroadextractor": lambda: LabelSchema(2, ignore_values=128, mapping={0: 0, UNLABELED: 1}),
-    "festa": lambda colors, ignore=(0, 0, 0): LabelSchema(len(colors), ignore_values=[ignore], colors=colors),
-    "s4all": lambda colors, ignore=(0, 0, 0): LabelSchema(len(colors), ignore_values=[ignore], colors=colors),
-    "monai_label": lambda: LabelSchema(2, ignore_values=0, mapping={2: 0, 3: 1}),
-    "camouflaged_objects": lambda: LabelSchema(2, ignore_values=0, mapping={1: 1, 2: 0}),
-    "medscribble": lambda: LabelSchema(2, ignore_values=[(0, 0)], colors=[(0, 1), (1, 0)]),  # positive, negative map
+    "scroadextractor": _fixed(LabelSchema(2, ignore_values=128, mapping={0: 0, UNLABELED: 1})),
+    "festa": _by_color,
+    "s4all": _by_color,
+    "monai_label": _fixed(LabelSchema(2, ignore_values=0, mapping={2: 0, 3: 1})),
+    "camouflaged_objects": _fixed(LabelSchema(2, ignore_values=0, mapping={1: 1, 2: 0})),
+    "medscribble": _fixed(LabelSchema(2, ignore_values=[(0, 0)], colors=[(0, 1), (1, 0)])),  # positive, negative map
     "torch": lambda num_classes: LabelSchema(num_classes, ignore_values=-100),
-    "pa_seg_points": lambda: _zero_is_unlabeled(2),
-    "pa_seg_geodesic": lambda: _next_is_unlabeled(2),
+    "pa_seg_points": _fixed(_zero_is_unlabeled(2)),
+    "pa_seg_geodesic": _fixed(_next_is_unlabeled(2)),
     "zero_is_unlabeled": _zero_is_unlabeled,  # classes 1..K, as rasters with nodata 0 have them
     "dense": lambda num_classes: LabelSchema(num_classes),
 }

@@ -6,10 +6,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
 from medwsss.keys import UNLABELED, VOID
+from medwsss.study.axes import axis_order
 from medwsss.study.findings import Findings
 
 _SHOWN = 4  # channels whose ranges a table shows; of more than that, one range of them all
@@ -23,9 +25,13 @@ def _no_voxels() -> torch.Tensor:
 
 @dataclass
 class StudySummary:
-    """What a section of a data list holds; ranges are smallest and largest value, an axis (a channel) each."""
+    """What a section of a data list holds; ranges are smallest and largest value, an axis (a channel) each.
+
+    Axes are in the order in which training has them: a volume's thick one is last.
+    """
 
     num_classes: int
+    values: Sequence[str] = ()  #: of each class in the files, where it is not the class's number
     items: int = 0
     voxels: torch.Tensor = field(default_factory=_no_voxels)  #: of each value of what trains: scribble, else mask
     mask_voxels: torch.Tensor = field(default_factory=_no_voxels)  #: of each value of dense masks
@@ -37,6 +43,8 @@ class StudySummary:
     channels: int | None = None  #: of the first image
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    turned: dict[str, int] = field(default_factory=dict)  #: volumes whose thick axis, this one, is not the last
+    anatomy: dict[tuple[int, ...], str] = field(default_factory=dict)  #: orders of axes, each with a volume that has it
     _first: dict[str, str] = field(default_factory=dict)  # digest of an image: its name
 
     def add(self, case: Findings, name: str) -> None:
@@ -45,7 +53,9 @@ class StudySummary:
         self.warnings += case.warnings
         if not case.shape:
             return
-        channels, *shape = case.shape
+        channels, *axes_of_file = case.shape
+        order = axis_order(axes_of_file, case.spacing)
+        shape, spacing = ([values[axis] for axis in order] for values in (axes_of_file, case.spacing))
         if self.channels is None:
             self.channels, self.shape = channels, (tuple(shape), tuple(shape))
         axes = len(self.shape[0]) if self.shape else 0
@@ -55,14 +65,19 @@ class StudySummary:
                 f"expected {self.channels} channels and {axes} axes as in the first image, "
                 f"got {channels} and {len(shape)} in {name}"
             )
-        if case.digest in self._first:
-            self.warnings.append(
-                f"expected different images, got the same voxels in {name} and {self._first[case.digest]}"
-            )
-        self._first.setdefault(case.digest, name)
+        if case.low != case.high:  # images of one value are alike without being copies
+            if case.digest in self._first:
+                self.warnings.append(
+                    f"expected different images, got the same voxels in {name} and {self._first[case.digest]}"
+                )
+            self._first.setdefault(case.digest, name)
         if case.errors or not fits:
             return
         self.items += 1
+        if order != tuple(sorted(order)):
+            self.turned[Path(name).name.strip("]'")] = order[-1]
+        if case.anatomy:
+            self.anatomy.setdefault(tuple(case.anatomy[axis] for axis in order), name)
         for voxels, counts in (
             (self.voxels, case.mask if case.seeds is None else case.seeds),
             (self.mask_voxels, case.mask),
@@ -72,7 +87,7 @@ class StudySummary:
         self.compared += case.compared
         self.contradictions += case.contradictions
         self.shape = _widened(self.shape, shape, shape)
-        self.spacing = _widened(self.spacing, case.spacing, case.spacing)
+        self.spacing = _widened(self.spacing, spacing, spacing)
         self.intensity = _widened(self.intensity, case.low, case.high)
 
     def close(self) -> None:
@@ -111,6 +126,13 @@ class StudySummary:
         for name, extent in (("shape", self.shape), ("spacing", self.spacing), ("intensity", intensity)):
             low, high = (" x ".join(f"{v:g}" for v in values) for values in extent or ((), ()))
             lines.append(f"{name:<12}{low} .. {high}")
+        if self.values:
+            told = ", ".join(f"{k} ({value})" for k, value in enumerate(self.values))
+            lines.append(f"{'classes':<12}{told}, in brackets as the files have them; predictions have the first")
+        for name, axis in list(self.turned.items())[:_SHOWN]:
+            lines.append(f"{'axes':<12}{name}: thick axis {axis}, brought last in training")
+        if len(self.turned) > _SHOWN:
+            lines.append(f"{'axes':<12}and {len(self.turned) - _SHOWN} more")
         if self.compared:
             lines.append(f"{'agreement':<12}{self.contradictions} of {self.compared} seeds contradict the mask")
         return "\n".join(lines)

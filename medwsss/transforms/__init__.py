@@ -18,6 +18,7 @@ from medwsss.transforms.scribbles.dictionary import (
     SimulateScribbleD,
     SimulateScribbleDict,
 )
+from medwsss.transforms.thick_axis import ThickAxisLast, ThickAxisLastd, ThickAxisLastD, ThickAxisLastDict
 from medwsss.transforms.void import VoidFilld, VoidFillD, VoidFillDict
 from medwsss.transforms.weak_labels import MapWeakLabelsd, MapWeakLabelsD, MapWeakLabelsDict
 
@@ -44,6 +45,10 @@ __all__ = [
     "SoftPseudoLabelD",
     "SoftPseudoLabelDict",
     "SoftPseudoLabeld",
+    "ThickAxisLast",
+    "ThickAxisLastD",
+    "ThickAxisLastDict",
+    "ThickAxisLastd",
     "VoidFillD",
     "VoidFillDict",
     "VoidFilld",

@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.transforms import Compose
 from PIL import Image
 
 from medwsss.keys import UNLABELED, VOID
@@ -66,6 +67,61 @@ def test_held_out_seeds(study, tmp_path):
         aside, outside = seed_mask(batch["held_out"]), batch["held_out"] == VOID
         assert aside.any() and (batch["scribble"][aside] == UNLABELED).all()
         assert torch.equal(outside, batch["scribble"] == VOID)  # augmented alike
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_a_list_without_masks(study, tmp_path, share):
+    """Nothing or held-out strokes to validate on; the model is the last epoch's, or the best of those."""
+    content = json.loads((study / "dataset.json").read_text())
+    items = [{k: str(study / item[k]) for k in ("image", "scribble")} for item in content["training"]]
+    del content["validation"]
+    (tmp_path / "list.json").write_text(json.dumps({**content, "training": items}))
+    given = {"datalist": str(tmp_path / "list.json"), "allow_outside": True, "held_out_share": share}
+    flow = train(study, tmp_path / "out", **given, epochs=1, warmup_epochs=1)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    state = torch.load(tmp_path / "out" / "model.pt", weights_only=True)
+    assert all(torch.equal(state[name], value) for name, value in of(flow, "network").state_dict().items())
+    if not share:
+        assert (report["validated_on"], report["validation"]) == ("nothing", {})
+        return
+    assert report["validated_on"] == "held-out strokes" and list(report["validation"]) == ["Dice"]
+    for trained, tested in zip(of(flow, "train#dataset").data, of(flow, "validate#dataset")):
+        assert trained["scribble"].endswith(Path(tested["label"].meta["filename_or_obj"]).name)
+        seeds = seed_mask(tested["label"])
+        kept = of(flow, "hold_out")(of(flow, "load_training")(trained) | {})["scribble"]
+        assert seeds.any() and (kept[seeds] == UNLABELED).all()
+
+
+def test_what_the_list_declares_trains(tmp_path, study):
+    """Classes in other numbers, told by the list alone; slices lie across the first axis of one volume."""
+    content = json.loads((study / "dataset.json").read_text())
+    numbers = np.arange(256)
+    numbers[[0, 1, 2, 3, 4, UNLABELED]] = [0, 1, 2, 4, 9, 77]
+    for section in "training", "validation":
+        for index, item in enumerate(content[section]):
+            for key in item.keys() & {"image", "scribble", "label"}:
+                image = nib.load(study / item[key])
+                array, affine = np.asarray(image.dataobj), image.affine
+                array = array if key == "image" else numbers[array].astype(np.uint8)
+                if index == 0:
+                    array, affine = array.transpose(2, 0, 1), affine[:, [2, 0, 1, 3]]
+                (tmp_path / item[key]).parent.mkdir(exist_ok=True)
+                nib.save(nib.Nifti1Image(array, affine), tmp_path / item[key])
+    content["labels"] = {"0": "background", "1": "a", "2": "b", "4": "c", "9": "d"}
+    content |= {"ignore_values": [77]}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    flows = [workflow("train", **TINY, dataset_dir=str(d), output_dir=str(tmp_path / "out")) for d in (study, tmp_path)]
+    for flow in flows:
+        flow.initialize()
+    for name in "train#deterministic_transforms", "validate#preprocessing":
+        steps = [of(flow, name) for flow in flows]
+        items = [of(flow, "train_items" if name.startswith("train") else "val_items")[0] for flow in flows]
+        plain, other = (Compose(s)(item) for s, item in zip(steps, items))
+        key = "scribble" if name.startswith("train") else "label"
+        assert torch.equal(plain[key], other[key]) and torch.equal(plain["image"], other["image"])
+        assert torch.allclose(plain["image"].pixdim, other["image"].pixdim)
+    assert of(flows[1], "class_names") == ["background", "a", "b", "c", "d"]
+    assert of(flows[0], "spacing") == of(flows[1], "spacing")
 
 
 def test_slices(trained_slices):

@@ -86,6 +86,19 @@ def test_bytes_depend_on_seed_and_names_alone(study, draw, tmp_path, monkeypatch
     assert digest(tmp_path / "few")["scribbles/training_002.nii.gz"] == one["scribbles/training_002.nii.gz"]
 
 
+def test_slices_lie_across_the_thick_axis(study, draw):
+    """Whatever axis of the file that is: the same strokes."""
+    plain = draw("plain", "--workers", "1", "--slice-step", "2")
+    item = json.loads(study.read_text())["training"][0]
+    for key in "image", "label":
+        image = nib.load(study.parent / item[key])
+        turned = np.asarray(image.dataobj).transpose(2, 0, 1), image.affine[:, [2, 0, 1, 3]]
+        nib.save(nib.Nifti1Image(*turned), study.parent / item[key])
+    other = draw("turned", "--workers", "1", "--slice-step", "2")
+    before, after = (read(folder / item["scribble"]) for folder in (plain, other))
+    assert np.array_equal(after.transpose(1, 2, 0), before)
+
+
 def test_goes_on_where_it_was_interrupted(draw, tmp_path, monkeypatch):
     whole = digest(draw("whole", "--workers", "1"))
     encode, calls = scribbles.encode_labels, []

@@ -7,6 +7,7 @@ import json
 
 import pytest
 import torch
+from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import CheckpointLoader, IgniteMetricHandler, ValidationHandler
 from monai.metrics import DiceMetric
@@ -14,7 +15,7 @@ from monai.networks import one_hot
 from torch import nn
 from torch.utils.data import DataLoader
 
-from medwsss.handlers.best_model import BestModel
+from medwsss.handlers.best_model import BestModel, LastModel
 from medwsss.handlers.diagnostics import PseudoLabelDiagnostics
 from medwsss.handlers.report import ReportHandler
 
@@ -167,3 +168,35 @@ def test_without_validation_it_says_so(tmp_path, capsys):
 def test_a_wrong_number_of_names_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="expected names of 2 classes, with or without background, got"):
         engines(tmp_path, class_names=["organ"])[0].run()
+
+
+def test_agreement_on_strokes_is_no_score_of_masks(tmp_path, capsys):
+    trainer, _, parts = engines(tmp_path, validated_on="strokes")
+    parts["report"].metrics = {"Dice": "val_mean_dice", "HD95 (mm)": "val_hd95"}  # which needs masks
+    trainer.run()
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["validated_on"] == "strokes" and list(content["validation"]) == ["Dice"]
+    printed = capsys.readouterr().out
+    assert "Agreement on strokes (the strokes' voxels alone, no score of masks), best epoch 1" in printed
+    assert "HD95" not in printed
+
+
+def test_no_validation_is_said_plainly(tmp_path, capsys):
+    report = ReportHandler(tmp_path, engines(tmp_path)[1], validated_on="nothing")
+    report(None)
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert (content["validated_on"], content["best_epoch"], content["validation"]) == ("nothing", None, {})
+    assert "the model is that of the last epoch" in capsys.readouterr().out
+
+
+def test_last_model(tmp_path):
+    """Of every epoch, so that the file is there whenever training is stopped."""
+    network = nn.Linear(1, 1)
+    trainer = Engine(lambda engine, batch: network.weight.data.fill_(engine.state.epoch))
+    LastModel(network, tmp_path / "model.pt").attach(trainer)
+    weights = []
+    trainer.add_event_handler(
+        Events.EPOCH_COMPLETED, lambda: weights.append(torch.load(tmp_path / "model.pt")["weight"].item())
+    )
+    trainer.run([0], max_epochs=3)
+    assert weights == [1, 2, 3]

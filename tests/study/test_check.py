@@ -172,6 +172,66 @@ def test_summary(study):
     assert "2 items" in table and "2 x 5 x 3 .. 4 x 6 x 3" in table and "4.167%" in table
 
 
+def turned(study, index, axes):
+    """One case with its axes in another order in the file, its header right."""
+    for name in f"image{index}.nii.gz", f"scribble{index}.nii.gz":
+        image = nib.load(study.folder / name)
+        study.write(name, np.asarray(image.dataobj).transpose(axes), image.affine[:, [*axes, 3]])
+
+
+def test_the_thick_axis_is_the_last_of_the_summary(study):
+    turned(study, 1, (2, 0, 1))
+    summary = study.check().sections["training"]
+    assert summary.spacing == ((1.5, 1.5, 10.0),) * 2 and summary.typical_spacing == pytest.approx([1.5, 1.5, 10])
+    assert summary.shape == ((4, 5, 3),) * 2
+    assert "image1.nii.gz: thick axis 0, brought last in training" in str(summary)
+
+
+def test_other_orders_of_axes_are_warned_of(study):
+    isotropic = np.eye(4)
+    for i in range(2):
+        study.write(f"image{i}.nii.gz", np.arange(60.0).reshape(4, 5, 3) + i, isotropic)
+        study.write(f"scribble{i}.nii.gz", scribble(), isotropic)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        study.check()
+    turned(study, 1, (2, 0, 1))
+    with pytest.warns(UserWarning, match="one anatomical order, got left-right x .*image0.* and head-foot x .*image1"):
+        study.check()
+
+
+def test_values_that_are_no_class_numbers_are_announced(study):
+    labels = MapWeakLabels(num_classes=2, mapping={0: 0, 1: 1}, ignore_values=4)
+    assert "in brackets" not in str(study.check(labels).sections["training"])
+    labels = MapWeakLabels(num_classes=2, mapping={0: 1, 1: 0}, ignore_values=4)
+    assert "0 (1), 1 (0), in brackets as the files have them" in str(study.check(labels).sections["training"])
+
+
+def test_a_single_class_is_refused(study):
+    for i in range(2):
+        study.write(f"scribble{i}.nii.gz", np.where(scribble() == 1, 4, scribble()))
+    with pytest.raises(ValueError, match="at least two classes, got one.*list.json"):
+        study.check(MapWeakLabels(num_classes=1, ignore_values=4))
+
+
+def test_images_of_one_value_are_no_copies(patients):
+    """Black crops are alike; the section validation may have some, too."""
+    for i in range(3):
+        patients.write(f"image{i}.nii.gz", np.zeros((6, 5, 4)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        patients.check()
+
+
+@pytest.mark.parametrize(
+    "value, told", [(4, r"with labels, got none \(all unlabelled or void\)"), (0, "nothing but class 0")]
+)
+def test_empty_masks(patients, value, told):
+    patients.write("mask2.nii.gz", np.full((6, 5, 4), value))
+    with pytest.warns(UserWarning, match=f"{told}.* in .*mask2"):
+        patients.check()
+
+
 def test_2d_images(tmp_path):
     image_io = pytest.importorskip("PIL.Image")
     image_io.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "image.png")

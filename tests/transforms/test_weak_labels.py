@@ -113,23 +113,70 @@ def test_every_named_convention_is_tested():
     assert {row[0] for row in NAMED} == set(SCHEMAS)
 
 
+NOT = float("nan")  # what readers make of voxels that a file declares to be nothing
+
+
 @pytest.mark.parametrize(
     "nodata, declared, meaning",
     [
         (0, {"num_classes": 2, "mapping": {1: 0, 2: 1}}, [V, 0, 1]),  # the raster says that there is no image
         (0, {"num_classes": 2, "mapping": {1: 0, 2: 1}, "ignore_values": 0}, [U, 0, 1]),  # a declaration wins
         (0.0, {"num_classes": 3}, [0, 1, 2]),
-        (2.0, {"num_classes": 2}, [0, 1, V]),
+        (NOT, {"num_classes": 3}, [V, 1, 2]),
+        (None, {"num_classes": 3}, [V, 1, 2]),  # a mask of the file's, which is no value
     ],
 )
-def test_nodata_is_void_unless_declared(nodata, declared, meaning):
-    label = MetaTensor(torch.tensor([[0, 1, 2]]), meta={"nodata": nodata})
+def test_what_a_file_calls_nothing_is_void_unless_declared(nodata, declared, meaning):
+    label = MetaTensor(torch.tensor([[NOT, 1, 2]]), meta={"void": f"nodata {nodata}"})
+    if nodata is not None:
+        label.meta["nodata_value"] = nodata
     assert MapWeakLabels(**declared)(label).flatten().tolist() == meaning
 
 
-def test_nodata_may_be_nan():
-    label = MetaTensor(torch.tensor([[0, 1, float("nan")]]), meta={"nodata": float("nan")})
-    assert MapWeakLabels(2)(label).flatten().tolist() == [0, 1, V]
+def test_nothing_in_colours():
+    """A channel's nodata value may be part of a colour."""
+    pixels = torch.tensor([[255, NOT], [NOT, NOT], [NOT, NOT]])  # red, with 0 as nodata, and nothing
+    label = MetaTensor(pixels, meta={"void": "nodata 0", "nodata_value": 0})
+    assert MapWeakLabels(1, colors=[[255, 0, 0]])(label).tolist() == [[0, V]]
+    assert MapWeakLabels(1, colors=[[255, 0, 0]], ignore_values=[[0, 0, 0]])(label).tolist() == [[0, U]]
+
+
+def test_transparent_labels_are_refused():
+    label = MetaTensor(torch.tensor([[NOT, 1]]), meta={"void": "alpha", "filename_or_obj": "mask.png"})
+    with pytest.raises(ValueError, match="transparent ones in mask.png: save"):
+        MapWeakLabels(2)(label)
+
+
+def test_values_far_apart_take_no_memory():
+    """A table from the lowest to the highest would be one of 2^31 entries."""
+    declared = MapWeakLabels(2, ignore_values=-(2**31), void_values=2**31 - 1)
+    assert declared(np.array([[-(2**31), 0, 1, 2**31 - 1]])).tolist() == [[U, 0, 1, V]]
+    assert MapWeakLabels(2, ignore_values=-(2**31))(np.array([[-(2.0**31), 1]], np.float32)).tolist() == [[U, 1]]
+
+
+def test_numbers_beyond_a_floats_precision():
+    large = 2**24  # 2^24 + 1 is 2^24 in float32
+    mapper = MapWeakLabels(2, mapping={large: 0, large + 1: 1})
+    assert mapper(np.array([[large, large + 1]], np.int64)).tolist() == [[0, 1]]
+    assert mapper(np.array([[large, large + 1]], np.float64)).tolist() == [[0, 1]]
+    with pytest.raises(ValueError, match=r"up to 16777216.*got \[16777216, 16777217\]"):
+        mapper(np.array([[large, large]], np.float32))
+
+
+@pytest.mark.parametrize(
+    "values, meta, remedy",
+    [
+        ([0.996, 0], {"scl_slope": 1 / 255}, r"scales what is stored \(scl_slope 0.00392157\); save whole numbers"),
+        ([0.996, 0], {"scl_slope": float("nan")}, "labels are whole numbers"),  # nibabel's, where there is none
+        ([0.5, 0], {}, "labels are whole numbers"),
+        ([NOT, 0], {}, "nodata"),
+        ([7, 0], {}, r"declare what else there is \(labels, ignore_values or void_values"),
+    ],
+)
+def test_errors_say_what_to_do(values, meta, remedy):
+    label = MetaTensor(torch.tensor([values]), meta={**meta, "filename_or_obj": "case_7.nii.gz"})
+    with pytest.raises(ValueError, match=f"case_7.nii.gz: .*{remedy}"):
+        MapWeakLabels(2)(label)
 
 
 COLOURS = [
