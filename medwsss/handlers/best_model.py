@@ -55,6 +55,12 @@ class BestModel:
         return {"best_metric": float(state.best_metric), "best_metric_epoch": state.best_metric_epoch}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Give them back to the evaluator, so that only a better one is kept."""
+        """Give them back to the evaluator, so that only a better one is kept; not where its weights are gone."""
+        epoch = state_dict["best_metric_epoch"]
+        if epoch != -1 and not os.path.exists(self.path):
+            logger.warning(
+                "No %s with the weights of epoch %d, the best: the next validation writes it.", self.path, epoch
+            )
+            return
         for name, value in state_dict.items():
             setattr(self._engine.state, name, value)

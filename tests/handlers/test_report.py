@@ -105,8 +105,7 @@ def test_diagnostics_and_advice(tmp_path, capsys):
 
 def test_a_figure_without_background_beside_one_with(tmp_path, capsys):
     report = ReportHandler(tmp_path)
-    figures = {"IoU": {"sky": 0.5, "road": 0.25, "mean": 0.375}, "Dice": {"road": 0.4, "mean": 0.4}}
-    report.load_state_dict({"epoch": 1, "figures": figures})
+    report.best = {"epoch": 1, "figures": {"IoU": {"sky": 0.5, "road": 0.25, "mean": 0.375}, "Dice": {"road": 0.4}}}
     report(None)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["sky", "0.500", "–"] in lines and ["road", "0.250", "0.400"] in lines
@@ -167,3 +166,13 @@ def test_without_validation_it_says_so(tmp_path, capsys):
 def test_a_wrong_number_of_names_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="expected names of 2 classes, with or without background, got"):
         engines(tmp_path, class_names=["organ"])[0].run()
+
+
+def test_the_best_figures_go_on_under_the_present_names(tmp_path, capsys):
+    nan = float("nan")
+    saved = {"epoch": 3, "figures": {"Dice": {"old": 0.5, "mean": 0.5}}, "cases": {"Dice": [[0.25, nan], [0.75, 0.5]]}}
+    report = ReportHandler(tmp_path, class_names=["background", "liver", 2024])
+    report.load_state_dict(saved)
+    assert report.best["figures"] == {"Dice": {"liver": 0.5, "2024": 0.5, "mean": 0.5}}
+    report(None)
+    assert "2024" in capsys.readouterr().out
