@@ -44,9 +44,10 @@ class BestModel:
             return
         if math.isnan(state.best_metric):
             # nothing compares greater than NaN: as "best" it would stay there for good
-            logger.warning("Validation metric %s is NaN in epoch %d: not kept.", state.key_metric_name, state.epoch)
+            text = "Validation metric %s is NaN in epoch %d, whose weights are kept until one can be measured."
+            logger.warning(text, state.key_metric_name, state.epoch)
             state.best_metric_epoch = -1
-        elif idist.get_rank() == 0:
+        if idist.get_rank() == 0:
             save_atomically(bare(self.network).state_dict(), self.path)
 
     def state_dict(self) -> dict[str, float]:

@@ -130,7 +130,10 @@ class ReportHandler:
         self.logger.info("report: %s", path)
 
     def _text(self, files: Mapping[str, Sequence[str]]) -> str:
-        lines = ["No validation was run."]
+        ran = self.validator is not None and self.validator.state.iteration
+        lines = [
+            "Validation had nothing to measure: no class in truth or prediction." if ran else "No validation was run."
+        ]
         if self.best:
             figures = self.best["figures"]
             rows = list(next(iter(figures.values())))

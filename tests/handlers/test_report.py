@@ -161,6 +161,9 @@ def test_without_validation_it_says_so(tmp_path, capsys):
     trainer, evaluator, parts = engines(tmp_path)
     parts["report"](trainer)
     assert "No validation was run." in capsys.readouterr().out
+    evaluator.state.iteration = 2  # it ran, and no epoch was the best
+    parts["report"](trainer)
+    assert "Validation had nothing to measure" in capsys.readouterr().out
 
 
 def test_a_wrong_number_of_names_is_an_error(tmp_path):
