@@ -44,9 +44,10 @@ class BestModel:
             return
         if math.isnan(state.best_metric):
             # nothing compares greater than NaN: as "best" it would stay there for good
-            logger.warning("Validation metric %s is NaN in epoch %d: not kept.", state.key_metric_name, state.epoch)
+            text = "Validation metric %s is NaN in epoch %d, whose weights are kept until one can be measured."
+            logger.warning(text, state.key_metric_name, state.epoch)
             state.best_metric_epoch = -1
-        elif idist.get_rank() == 0:
+        if idist.get_rank() == 0:
             save_atomically(bare(self.network).state_dict(), self.path)
 
     def state_dict(self) -> dict[str, float]:
@@ -55,7 +56,13 @@ class BestModel:
         return {"best_metric": float(state.best_metric), "best_metric_epoch": state.best_metric_epoch}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Give them back to the evaluator, so that only a better one is kept."""
+        """Give them back to the evaluator, so that only a better one is kept; not where its weights are gone."""
+        epoch = state_dict["best_metric_epoch"]
+        if epoch != -1 and not os.path.exists(self.path):
+            logger.warning(
+                "No %s with the weights of epoch %d, the best: the next validation writes it.", self.path, epoch
+            )
+            return
         for name, value in state_dict.items():
             setattr(self._engine.state, name, value)
 

@@ -8,13 +8,16 @@ import os
 import re
 import signal
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
+import torch
 from ignite.engine import Engine, Events
 
 from medwsss.files import bare, load_verified, serialize, write_atomically
+from medwsss.handlers.resuming import differences, hyperparameters, load_objects
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +33,9 @@ class FullCheckpoint:
       bit-equal to an unbroken one on CPU.
     - When the engine starts, the newest readable checkpoint is loaded and training goes on after its epoch; an
       unreadable one is skipped with a warning. One that already is at ``max_epochs`` ends training at once.
+    - Settings are those of the present run (:mod:`medwsss.handlers.resuming` says what is a setting); each that differs
+      from the checkpoint's is a warning. With more ``max_epochs`` than the run had, training goes on as a run of that
+      length would.
     - SIGTERM writes the state at the last epoch boundary (the start, in the first epoch) if it is not on disk yet and
       exits with 143; Ctrl-C does the same and raises ``KeyboardInterrupt``.
     - Only rank 0 writes, every rank loads; the folder must be shared.
@@ -42,12 +48,21 @@ class FullCheckpoint:
         folder: where the checkpoints are; made if absent.
         keep: number of checkpoints kept, at least 1.
         interval: epochs from one file to the next, at least 1. The last epoch is always written.
+        settings: what else decides about training, to be written with the state and compared on resume: numbers, text
+            and nested dictionaries and lists of them.
 
     Raises:
         ValueError: for an argument out of range; when started, if a checkpoint does not fit ``save_dict``.
     """
 
-    def __init__(self, save_dict: dict[str, Any], folder: str | os.PathLike, keep: int = 2, interval: int = 1) -> None:
+    def __init__(
+        self,
+        save_dict: dict[str, Any],
+        folder: str | os.PathLike,
+        keep: int = 2,
+        interval: int = 1,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         if keep < 1 or interval < 1:
             raise ValueError(f"expected keep and interval of at least 1, got {keep} and {interval}")
         if taken := {"trainer", "scaler"} & set(save_dict):
@@ -56,6 +71,8 @@ class FullCheckpoint:
         self.folder = Path(folder)
         self.keep = keep
         self.interval = interval
+        self.settings = settings
+        self._start: dict[str, Any] = {}  # what optimizers and schedules were before training
         self._unsaved: tuple[int, memoryview] | None = None  # the last epoch boundary, while it is not on disk
         self._signal = 0
         self._previous: dict[int, Any] = {}
@@ -67,6 +84,7 @@ class FullCheckpoint:
     def started(self, engine: Engine) -> None:
         """Resume, and join the engine's handlers behind all others."""
         self._catch_signals()
+        self._start = self._start or hyperparameters(self._objects(engine))
         if not self._resume(engine):
             self._snapshot(engine)
         if not engine.has_event_handler(self.epoch_completed):
@@ -95,7 +113,12 @@ class FullCheckpoint:
     def _snapshot(self, engine: Engine) -> None:
         if idist.get_rank() == 0:
             state = {name: obj.state_dict() for name, obj in self._objects(engine).items()}
-            state["trainer"] = {"epoch": engine.state.epoch, "epoch_length": engine.state.epoch_length}
+            state["trainer"] = {
+                "epoch": engine.state.epoch,
+                "epoch_length": engine.state.epoch_length,
+                "hyperparameters": self._start,
+                "settings": self._settings(engine),
+            }
             self._unsaved = engine.state.epoch, serialize(state)
 
     def _flush(self) -> None:
@@ -136,18 +159,20 @@ class FullCheckpoint:
         return found
 
     def _load(self, engine: Engine, checkpoint: Any, path: Path) -> None:
-        objects = self._objects(engine)
+        objects, state = self._objects(engine), engine.state
+        trainer = checkpoint["trainer"]
+        state.epoch_length = state.epoch_length or trainer["epoch_length"]
+        changed = self._changed(engine, trainer)
         advice = "choose another output_dir, or the configuration that wrote it"
-        expected, got = sorted([*objects, "trainer"]), sorted(checkpoint)
+        advice += f" (since then {', '.join(changed)})" if changed else ""
+        expected, got = (sorted({"trainer", *names} - {"scaler"}) for names in (objects, checkpoint))
         if got != expected:
             raise ValueError(f"expected {path} to hold {expected}, got {got}; {advice}")
-        for name, obj in objects.items():
-            try:
-                obj.load_state_dict(checkpoint[name])
-            except (KeyError, RuntimeError, TypeError, ValueError) as error:
-                raise ValueError(f"expected {path} to fit this {name}, got: {error}; {advice}") from error
-        state, epoch = engine.state, checkpoint["trainer"]["epoch"]
-        state.epoch_length = state.epoch_length or checkpoint["trainer"]["epoch_length"]
+        try:
+            changed += load_objects(objects, checkpoint, self._start, state.epoch_length or 0)
+        except ValueError as error:
+            raise ValueError(f"expected {path} to fit this run, got {error}; {advice}") from error
+        epoch = trainer["epoch"]
         state.epoch, state.iteration = epoch, epoch * (state.epoch_length or 0)
         if epoch >= state.max_epochs:
             logger.warning(
@@ -158,7 +183,34 @@ class FullCheckpoint:
                 state.max_epochs,
             )
         else:
-            logger.info("Resumed from %s: continuing after epoch %d of %d.", path, epoch, state.max_epochs)
+            logger.info(
+                "Resumed from %s: continuing after epoch %d of %d. Weights, moments and handlers' states are from "
+                "there, settings from the present command.",
+                path,
+                epoch,
+                state.max_epochs,
+            )
+        for text in changed if idist.get_rank() == 0 else ():
+            logger.warning("Changed since %s: %s.", path.name, text)
+
+    def _settings(self, engine: Engine) -> dict[str, Any]:
+        """What decides about training and is in no state."""
+        return {
+            **(self.settings or {}),
+            "epochs": engine.state.max_epochs,
+            "iterations of an epoch": engine.state.epoch_length,
+            "processes": idist.get_world_size(),
+            "mixed precision": getattr(engine, "scaler", None) is not None,
+            "kind of device": torch.device(getattr(engine.state, "device", None) or idist.device()).type,
+        }
+
+    def _changed(self, engine: Engine, trainer: Mapping[str, Any]) -> list[str]:
+        """What differs from the settings in a checkpoint."""
+        if "settings" in trainer:
+            return list(differences(trainer["settings"], self._settings(engine)))
+        length = "iterations of an epoch"
+        known = differences({length: trainer["epoch_length"]}, {length: engine.state.epoch_length})
+        return ["perhaps more than can be told, as an earlier version wrote it without its settings", *known]
 
     # ---- signals
 

@@ -49,7 +49,7 @@ class PictureHandler(TensorBoardHandler):
             raise ValueError(f"expected an interval of at least one epoch, got {interval}")
         super().__init__(summary_writer, str(log_dir or Path(output_dir) / "tensorboard"))
         self.folder = Path(output_dir) / "pictures"
-        self.class_names = tuple(class_names)
+        self.class_names = tuple(map(str, class_names))
         self.interval = interval
         self.validator = validator
 

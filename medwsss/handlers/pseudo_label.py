@@ -71,6 +71,9 @@ class PseudoLabelHandler:
         self.active = bool(state_dict["active"])
 
     def _start_epoch(self, engine: Engine) -> None:
+        if self.active and self.warmup_loss is None and engine.state.epoch <= self.warmup_epochs:
+            self.active = False  # a resumed run was given a longer warm-up
+            logger.info(f"Back to warm-up, until epoch {self.warmup_epochs} is over.")
         if not self.active and engine.state.epoch > self.warmup_epochs:
             self._activate(engine)
         self._losses, self._solves = [], []

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
+import torch
 from ignite.engine import Engine, Events
 from monai.engines import Workflow
 from torch import Tensor
@@ -70,7 +71,7 @@ class ReportHandler:
     ) -> None:
         self.output_dir = Path(output_dir)
         self.validator = validator
-        self.class_names = class_names
+        self.class_names = class_names and [str(name) for name in class_names]
         self.metrics = metrics
         self.files = files
         self.diagnostics = diagnostics or PseudoLabelDiagnostics()
@@ -89,8 +90,11 @@ class ReportHandler:
         return dict(self.best)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over the figures of an earlier run."""
+        """Take over the figures of an earlier run, under the classes' present names."""
         self.best = dict(state_dict)
+        if self.best:
+            cases = {title: torch.tensor(values, dtype=torch.float64) for title, values in self.best["cases"].items()}
+            self.best["figures"] = {title: self._rows(values) for title, values in cases.items()}
 
     def keep(self, validator: Workflow) -> None:
         """Remember this validation if it is the best so far."""
@@ -132,7 +136,10 @@ class ReportHandler:
         self.logger.info("report: %s", path)
 
     def _text(self, files: Mapping[str, Sequence[str]]) -> str:
-        lines = ["No validation was run."]
+        ran = self.validator is not None and self.validator.state.iteration
+        lines = [
+            "Validation had nothing to measure: no class in truth or prediction." if ran else "No validation was run."
+        ]
         if self.validated_on == "nothing":
             lines = ["No validation: the data list has no section for it; the model is that of the last epoch."]
         if self.best:

@@ -9,6 +9,8 @@ case                                   Dice     Hausdorff distance
 class in neither truth nor prediction  NaN      NaN (both are left out of means)
 class in one of them only              0        diagonal of the volume in mm
 =====================================  =======  ==================================
+
+A mean over nothing is NaN as well, and never the 0 that would be the worst Dice and the best distance.
 """
 
 from __future__ import annotations
@@ -65,9 +67,10 @@ class ClassMetric(CumulativeIterationMetric):
         """What a class is worth that only one of truth and prediction has."""
 
     def aggregate(self, reduction: str = "mean") -> Tensor:
-        """Mean over classes of each case, then over cases, NaN left out."""
-        result: Tensor = do_metric_reduction(self.get_buffer(), reduction)[0]
-        return result
+        """Mean over classes of each case, then over cases, NaN left out; NaN where nothing is left."""
+        result, counts = do_metric_reduction(self.get_buffer(), reduction)
+        figures: Tensor = result if reduction == "none" else torch.where(torch.as_tensor(counts) > 0, result, torch.nan)
+        return figures
 
 
 class ClassDiceMetric(ClassMetric):

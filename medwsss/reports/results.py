@@ -37,9 +37,9 @@ def chosen(lines: Sequence[Line], **facts: Any) -> list[Line]:
 
 
 def score(line: Line) -> float:
-    """mIoU of the validation where it is taken, else mean Dice."""
+    """mIoU of the validation where it is taken, else mean Dice; NaN of cases that have nothing to measure."""
     figures = line["IoU"] if "IoU" in line else line["Dice"]
-    return float(figures["mean"])
+    return float("nan") if figures["mean"] is None else float(figures["mean"])
 
 
 def cases(lines: Sequence[Line]) -> np.ndarray:

@@ -22,8 +22,9 @@ def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([first, "|---" * len(titles) + "|", *rest])
 
 
-def spread(values: Sequence[float], digits: int) -> str:
-    """Mean ± standard deviation of a sample; of one value no deviation."""
+def spread(figures: Sequence[float | None], digits: int) -> str:
+    """Mean ± standard deviation of a sample; of one value no deviation, and nothing of what could not be measured."""
+    values = [value for value in figures if value is not None]
     if not values:
         return NONE
     return f"{mean(values):.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
@@ -37,9 +38,12 @@ def interval(differences: np.ndarray) -> tuple[float, float]:
 
 
 def paired(first: np.ndarray, second: np.ndarray) -> str:
-    """Mean of ``first − second`` over cases, with its 95 % bootstrap interval."""
-    low, high = interval(first - second)
-    return f"{(first - second).mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+    """Mean of ``first − second`` over the cases that both measure, with its 95 % bootstrap interval."""
+    differences = (first - second)[~np.isnan(first - second)]
+    if not differences.size:
+        return NONE
+    low, high = interval(differences)
+    return f"{differences.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def difference(first: Sequence[Line], second: Sequence[Line]) -> str:

@@ -40,6 +40,7 @@ class Findings:
     low: tuple[float, ...] = ()  #: smallest intensity of each channel, nodata apart
     high: tuple[float, ...] = ()
     digest: str = ""  #: of the image's voxels: equal for equal images, whatever the file's name and compression
+    annotation: str = ""  #: likewise, of what scribble and mask say of each voxel
     seeds: Tensor | None = None  #: voxels of each label value of the scribble
     mask: Tensor | None = None  #: and of the dense mask
     compared: int = 0  #: seeds where the mask knows better
@@ -71,6 +72,9 @@ def examine(
             found.anatomy = anatomical_order(picture.affine)
     maps = {name: _labels(file, labels, picture, found) for name, file in (("scribble", scribble), ("mask", mask))}
     seeds, truth = maps["scribble"], maps["mask"]
+    found.annotation = hashlib.blake2b(
+        b"|".join(b"" if x is None else x.numpy().tobytes() for x in (seeds, truth))
+    ).hexdigest()
     if seeds is not None:
         found.seeds = torch.bincount(seeds.flatten().long(), minlength=256)
         _judge_seeds(found, labels, scribble)

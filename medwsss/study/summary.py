@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ class StudySummary:
     turned: dict[str, int] = field(default_factory=dict)  #: volumes whose thick axis, this one, is not the last
     anatomy: dict[tuple[int, ...], str] = field(default_factory=dict)  #: orders of axes, each with a volume that has it
     _first: dict[str, str] = field(default_factory=dict)  # digest of an image: its name
+    _contents: list[str] = field(default_factory=list)  # digests of each case's image and annotation
 
     def add(self, case: Findings, name: str) -> None:
         """Add a case; ``name`` is its image's."""
@@ -71,6 +73,7 @@ class StudySummary:
                     f"expected different images, got the same voxels in {name} and {self._first[case.digest]}"
                 )
             self._first.setdefault(case.digest, name)
+        self._contents.append(case.digest + case.annotation)
         if case.errors or not fits:
             return
         self.items += 1
@@ -109,6 +112,11 @@ class StudySummary:
     def digests(self) -> dict[str, str]:
         """``{digest of an image's voxels: its name}``."""
         return self._first
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for cases of equal voxels and labels in the same order, wherever their files are."""
+        return f"{self.items} cases ({hashlib.blake2b(' '.join(self._contents).encode(), digest_size=6).hexdigest()})"
 
     def __str__(self) -> str:
         total = max(int(self.voxels.sum()), 1)

@@ -20,9 +20,14 @@ from medwsss.transforms.scribbles.dictionary import (
 )
 from medwsss.transforms.thick_axis import ThickAxisLast, ThickAxisLastd, ThickAxisLastD, ThickAxisLastDict
 from medwsss.transforms.void import VoidFilld, VoidFillD, VoidFillDict
+from medwsss.transforms.volume import AsVolume, AsVolumed, AsVolumeD, AsVolumeDict
 from medwsss.transforms.weak_labels import MapWeakLabelsd, MapWeakLabelsD, MapWeakLabelsDict
 
 __all__ = [
+    "AsVolume",
+    "AsVolumeD",
+    "AsVolumeDict",
+    "AsVolumed",
     "HoldOutSeedsD",
     "HoldOutSeedsDict",
     "HoldOutSeedsd",

@@ -7,9 +7,11 @@ import json
 import subprocess
 import sys
 
+import fire
 import pytest
+from monai.bundle import ConfigParser, update_kwargs
 
-from medwsss.bundle.overrides import check_override_names
+from medwsss.bundle.overrides import check_override_names, take_names
 
 BUNDLE = "/somewhere/site-packages/monai/bundle/__main__.py"
 
@@ -54,6 +56,8 @@ def test_accepted(command, configs):
         ("run training --config_file {train} --experiment_name x", "unknown override --experiment_name"),
         ("run training --config_files {train} --config_file {train}", "--config_files, did you mean --config_file?"),
         ("run training --args_file {folder}/bad_args.json", "--epoch, did you mean --epochs?"),
+        ("run training --config_file {train} --batch_size None", "--batch_size None, which MONAI drops: write '$None'"),
+        ("run training --config_file {train} --net#channels=None", "--net#channels None, which MONAI drops"),
         ("run training --config_file {train} --epoch 3 --sgma 1", "--epoch, did you mean --epochs?; unknown"),
     ],
 )
@@ -66,6 +70,95 @@ def test_refused(command, told, configs):
 @pytest.mark.parametrize("argv", [["train.py", "run", "--epoch", "3"], ["pytest"], [""], [BUNDLE]])
 def test_other_commands_are_left_alone(argv):
     check_override_names(argv)
+
+
+CONFIG = {
+    "dataset_dir": "data",
+    "output_dir": None,
+    "datalist": "$@dataset_dir + '/dataset.json'",
+    "initialize": ["$take()", "$print(@datalist)"],
+}
+
+
+def named(**values):
+    """``dataset_dir`` and ``datalist`` once names have been taken, and what else a caller in Python gives."""
+    parser = ConfigParser({**CONFIG, **values}, globals={"take": lambda: take_names("dataset_dir", "output_dir", "no")})
+    parser.get_parsed_content("initialize#0")
+    return parser.get_parsed_content("dataset_dir"), parser.get_parsed_content("datalist")
+
+
+def typed(monkeypatch, *words):
+    """The same of a command."""
+    monkeypatch.setattr("sys.argv", [BUNDLE, "run", "training", *words])
+    options = fire.Fire(lambda *_, **options: options, command=list(words), serialize=lambda _: None)
+    return named(**update_kwargs(**options))  # as MONAI's run does
+
+
+NAMES = ["20240501", "2024_05", "1e3", "0x10", "007", "-5", "None", "True", "[v1]", "{a}", "(a)", "a,b", "out#1"]
+NAMES += [
+    "...",
+    "a b",
+    "a ",
+    " a",
+    "a-b",
+    "b'x'",
+    "a:b",
+    "1.50",
+    "nan",
+    "~a",
+    "./@x",
+    "data/$x",
+    "ü",
+    "a'b",
+    "/a/run #2",
+    "$x",
+    "$",
+    "@x",
+    "@",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_names(monkeypatch, name):
+    assert typed(monkeypatch, "--dataset_dir=" + name) == (name, f"{name}/dataset.json")
+    if not name.startswith("-"):  # Fire takes that for an option
+        assert typed(monkeypatch, "--dataset-dir", name)[0] == name
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_refused(monkeypatch, name):
+    """``/model.pt`` would be written at the root."""
+    with pytest.raises(RuntimeError) as error:
+        typed(monkeypatch, f"--dataset_dir={name}")
+    assert f"expected a name for --dataset_dir, got {name!r}" in str(error.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    "word, expected",
+    [
+        ("'20240501'", "20240501"),  # quoted for Fire, as one had to
+        ("$'a' + str(@epochs)", "a7"),
+        ("@other", "there"),
+    ],
+)
+def test_the_language_of_configurations_still_works(monkeypatch, word, expected):
+    monkeypatch.setitem(CONFIG, "epochs", 7)
+    monkeypatch.setitem(CONFIG, "other", "there")
+    assert typed(monkeypatch, "--dataset_dir", word)[0] == expected
+
+
+def test_nothing_stays_nothing_where_it_is_the_default(monkeypatch):
+    monkeypatch.setitem(CONFIG, "dataset_dir", None)
+    monkeypatch.setitem(CONFIG, "datalist", None)
+    assert typed(monkeypatch, "--dataset_dir", "None") == (None, None)
+
+
+def test_names_from_python_and_from_files(tmp_path):
+    assert named(dataset_dir=tmp_path)[1] == f"{tmp_path}/dataset.json"
+    assert named(dataset_dir=20240501)[1] == "20240501/dataset.json"
+    with pytest.raises(RuntimeError) as error:
+        named(dataset_dir=1e3)
+    assert str(error.value.__cause__) == "expected text for dataset_dir, got 1000.0: put it in quotes"
 
 
 @pytest.mark.slow

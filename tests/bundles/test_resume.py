@@ -9,9 +9,13 @@ import math
 import shutil
 import signal
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
+from ignite.engine import Events
 
+from medwsss.keys import UNLABELED
 from tests.bundles.bundle import TINY, command, execute, read, train, workflow
 from tests.bundles.test_training import of
 from tests.fault.kill_training import EPOCHS, kill_and_compare, outcome, train_struck
@@ -50,13 +54,61 @@ def test_sigterm_exits_with_143_and_resumes(study, tmp_path):
     assert outcome(tmp_path / "ended") == outcome(tmp_path / "unbroken")
 
 
-def test_resume_continues(study, tmp_path):
-    """More epochs of the same run: epoch 1 is not trained again."""
+def test_more_epochs_and_other_settings(study, tmp_path, caplog):
+    """Epoch 1 is not trained again, epoch 2 is that of a run of two; whatever else is another is told."""
     train(study, tmp_path, epochs=1)
     before = torch.load(tmp_path / "checkpoints" / "checkpoint_epoch=1.pt", weights_only=True)
-    flow = train(study, tmp_path, epochs=2)
+    rates = []
+    flow = workflow("train", **TINY, dataset_dir=str(study), output_dir=str(tmp_path))
+    flow.parser["optimizer#weight_decay"] = 0.5
+    flow.parser["random_state"] = object()  # whatever a caller in Python has put there
+    flow.initialize()
+    optimizer = of(flow, "optimizer")
+
+    @of(flow, "train#trainer").on(Events.ITERATION_STARTED)
+    def look():
+        rates.append(optimizer.param_groups[0]["lr"])
+
+    flow.run()
+    flow.finalize()
     assert of(flow, "train#trainer").state.iteration == 6
     assert of(flow, "lr_scheduler").last_epoch == 6 == 2 * before["lr_scheduler"]["last_epoch"]
+    assert rates == pytest.approx([0.002 * (1 - i / 6) ** 0.9 for i in (3, 4, 5)])
+    assert optimizer.param_groups[0]["weight_decay"] == 0.5
+    told = [record.getMessage().split(": ", 1)[1] for record in caplog.records if "Changed" in record.getMessage()]
+    assert told == [
+        "epochs was 1, is 2.",
+        "optimizer#weight_decay was not given, is 0.5.",
+        "random_state was not given, is '<object object>'.",
+        "optimizer#groups#0#weight_decay was 0.01, is 0.5.",
+        "lr_scheduler#total_iters was 3, is 6.",
+    ]
+
+
+def test_other_data_are_told(study, trained, tmp_path, caplog):
+    """A stroke more under the same names."""
+    copied = shutil.copytree(study, tmp_path / "study")
+    file = copied / "scribbles" / "training_001.nii.gz"
+    image = nib.load(file)
+    array = np.asarray(image.dataobj).copy()
+    array[tuple(np.argwhere(array == UNLABELED)[0])] = 1
+    nib.save(nib.Nifti1Image(array, image.affine), file)
+    (tmp_path / "out").mkdir()
+    shutil.copytree(trained / "checkpoints", tmp_path / "out" / "checkpoints")
+    train(copied, tmp_path / "out")
+    told = [record.getMessage() for record in caplog.records if "Changed" in record.getMessage()]
+    assert [
+        words in text for words, text in zip((" study was '3 cases (", " dataset_dir", " output_dir"), sorted(told))
+    ]
+    assert sum(" study was " in text for text in told) == 1 and not any("val_study" in text for text in told)
+
+
+def test_other_classes_are_refused(study, trained, tmp_path):
+    shutil.copytree(trained / "checkpoints", tmp_path / "checkpoints")
+    with pytest.raises(RuntimeError) as error:
+        train(study, tmp_path, num_classes=6, epochs=3)
+    message = str(error.value.__cause__)
+    assert "another network" in message and "num_classes was 5, is 6" in message and "another output_dir" in message
 
 
 def test_a_handler_in_front_of_all_others_changes_nothing(study, trained, tmp_path):

@@ -56,9 +56,10 @@ def train_struck(study: Path, output: Path, number: int = 0, at: int = 0, **over
 
 
 def outcome(output: Path) -> dict[str, Any]:
-    """What has to be equal, to the bit: every value in the best weights and in the last full state."""
+    """What has to be equal, to the bit: every value in the best weights and in the last full state but the folder."""
     files = (output / "model.pt", output / "checkpoints" / f"checkpoint_epoch={EPOCHS}.pt")
-    return {name: value for path in files for name, value in _leaves(torch.load(path, weights_only=True), path.stem)}
+    leaves = (leaf for path in files for leaf in _leaves(torch.load(path, weights_only=True), path.stem))
+    return {name: value for name, value in leaves if not name.endswith("settings/output_dir")}
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:

@@ -105,10 +105,18 @@ def test_state_survives_a_resume():
     """Ended early by the loss, warm-up does not begin again in another process."""
     first = PseudoLabelHandler(NaturalGradient(ENERGY, max_steps=2), 9, warmup_loss=math.inf)
     run(first, epochs=1)
-    resumed = PseudoLabelHandler(NaturalGradient(ENERGY, max_steps=2), 9)
+    resumed = PseudoLabelHandler(NaturalGradient(ENERGY, max_steps=2), 9, warmup_loss=0.0)
     assert run(resumed, epochs=1)[1] == []
     resumed.load_state_dict(first.state_dict())
     assert run(resumed, epochs=1)[1] == [1]
+
+
+def test_a_resumed_run_may_be_told_to_warm_up_longer():
+    first = PseudoLabelHandler(NaturalGradient(ENERGY, max_steps=2))
+    assert run(first, epochs=1)[1] == [1]
+    resumed = PseudoLabelHandler(NaturalGradient(ENERGY, max_steps=2), warmup_epochs=1)
+    resumed.load_state_dict(first.state_dict())
+    assert run(resumed, epochs=2)[1] == [2]
 
 
 def test_poisoned_batch_is_left_to_the_guard(caplog):

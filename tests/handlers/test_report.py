@@ -106,8 +106,7 @@ def test_diagnostics_and_advice(tmp_path, capsys):
 
 def test_a_figure_without_background_beside_one_with(tmp_path, capsys):
     report = ReportHandler(tmp_path)
-    figures = {"IoU": {"sky": 0.5, "road": 0.25, "mean": 0.375}, "Dice": {"road": 0.4, "mean": 0.4}}
-    report.load_state_dict({"epoch": 1, "figures": figures})
+    report.best = {"epoch": 1, "figures": {"IoU": {"sky": 0.5, "road": 0.25, "mean": 0.375}, "Dice": {"road": 0.4}}}
     report(None)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["sky", "0.500", "–"] in lines and ["road", "0.250", "0.400"] in lines
@@ -163,6 +162,9 @@ def test_without_validation_it_says_so(tmp_path, capsys):
     trainer, evaluator, parts = engines(tmp_path)
     parts["report"](trainer)
     assert "No validation was run." in capsys.readouterr().out
+    evaluator.state.iteration = 2  # it ran, and no epoch was the best
+    parts["report"](trainer)
+    assert "Validation had nothing to measure" in capsys.readouterr().out
 
 
 def test_a_wrong_number_of_names_is_an_error(tmp_path):
@@ -200,3 +202,13 @@ def test_last_model(tmp_path):
     )
     trainer.run([0], max_epochs=3)
     assert weights == [1, 2, 3]
+
+
+def test_the_best_figures_go_on_under_the_present_names(tmp_path, capsys):
+    nan = float("nan")
+    saved = {"epoch": 3, "figures": {"Dice": {"old": 0.5, "mean": 0.5}}, "cases": {"Dice": [[0.25, nan], [0.75, 0.5]]}}
+    report = ReportHandler(tmp_path, class_names=["background", "liver", 2024])
+    report.load_state_dict(saved)
+    assert report.best["figures"] == {"Dice": {"liver": 0.5, "2024": 0.5, "mean": 0.5}}
+    report(None)
+    assert "2024" in capsys.readouterr().out

@@ -79,3 +79,17 @@ def test_perfect_masks(shape: tuple[int, ...]) -> None:
     for metric, best in ((ClassDiceMetric(3), 1.0), (ClassHausdorffMetric(3), 0.0)):
         metric(truth, truth)
         assert metric.aggregate().item() == best
+
+
+@pytest.mark.parametrize("metric", [ClassDiceMetric(3), ClassHausdorffMetric(3)], ids=["Dice", "Hausdorff"])
+def test_a_mean_over_nothing_is_none(metric: ClassDiceMetric) -> None:
+    """Of cases without class 2, and then of cases without a class at all."""
+    metric.reset()
+    metric(*maps([0, 1], [0, 1]))
+    by_class = metric.aggregate("mean_batch").tolist()
+    assert by_class[0] in (0.0, 1.0) and math.isnan(by_class[1])
+    assert metric.aggregate("none").isnan().tolist() == [[False, True]]
+    metric.reset()
+    for _ in range(2):
+        metric(*maps([0, 0], [0, 255]))
+    assert metric.aggregate().isnan() and metric.aggregate("mean_batch").isnan().all()

@@ -13,6 +13,12 @@ def test_spread_is_of_a_sample():
     """1, 2, 6: mean 3, squares 4 + 1 + 9 = 14, over n − 1 = 2: √7 = 2.646."""
     assert tables.spread([1, 2, 6], 2) == "3.00 ± 2.65"
     assert tables.spread([0.25], 3) == "0.250" and tables.spread([], 3) == "–"
+    assert tables.spread([None, 0.25], 3) == "0.250" and tables.spread([None], 3) == "–"  # nothing was measured
+
+
+def test_a_case_that_one_cannot_measure_is_no_difference():
+    assert tables.paired(np.array([0.5, np.nan, 0.5]), np.array([0.25, 0.5, 0.25])) == "+0.250 [+0.250, +0.250]"
+    assert tables.paired(np.array([np.nan]), np.array([0.5])) == "–"
 
 
 def test_a_difference_that_every_case_has_is_certain():
