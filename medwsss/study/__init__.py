@@ -6,6 +6,7 @@ from __future__ import annotations
 from medwsss.study.check import StudyReport, check_study
 from medwsss.study.datalist import check_dataset_dir, load_datalist, read_class_names, read_schema
 from medwsss.study.findings import Findings, examine
+from medwsss.study.inputs import find_inputs
 from medwsss.study.mapping import MapWeakLabels
 from medwsss.study.plan import Plan, check_patch_size, plan_training
 from medwsss.study.problems import raise_problems
@@ -26,6 +27,7 @@ __all__ = [
     "check_patch_size",
     "check_study",
     "examine",
+    "find_inputs",
     "load_datalist",
     "plan_training",
     "raise_problems",

@@ -6,6 +6,14 @@ from __future__ import annotations
 from medwsss.study.mapping import MapWeakLabels
 from medwsss.study.schema import SCHEMAS, LabelSchema
 from medwsss.transforms.held_out import HoldOutSeedsd, HoldOutSeedsD, HoldOutSeedsDict
+from medwsss.transforms.prediction import (
+    CheckImaged,
+    CheckImageD,
+    CheckImageDict,
+    SavePredictiond,
+    SavePredictionD,
+    SavePredictionDict,
+)
 from medwsss.transforms.pseudo_labels.array import SoftPseudoLabel
 from medwsss.transforms.pseudo_labels.dictionary import SoftPseudoLabeld, SoftPseudoLabelD, SoftPseudoLabelDict
 from medwsss.transforms.sampling import SeedWeights
@@ -22,6 +30,9 @@ from medwsss.transforms.void import VoidFilld, VoidFillD, VoidFillDict
 from medwsss.transforms.weak_labels import MapWeakLabelsd, MapWeakLabelsD, MapWeakLabelsDict
 
 __all__ = [
+    "CheckImageD",
+    "CheckImageDict",
+    "CheckImaged",
     "HoldOutSeedsD",
     "HoldOutSeedsDict",
     "HoldOutSeedsd",
@@ -31,6 +42,9 @@ __all__ = [
     "MapWeakLabelsDict",
     "MapWeakLabelsd",
     "SCHEMAS",
+    "SavePredictionD",
+    "SavePredictionDict",
+    "SavePredictiond",
     "SeedWeights",
     "ShortenScribble",
     "ShortenScribbleD",
