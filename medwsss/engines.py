@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from monai.utils import convert_to_tensor, ensure_tuple
 from torch import Tensor
 
 from medwsss.bundle.command_line import cause_of
-from medwsss.keys import FAILURE, GUIDE, IMAGE, OUTPUT, SCRIBBLE
+from medwsss.keys import FAILURE, GUIDE, IMAGE, SCRIBBLE
 
 __all__ = ["CaseByCase", "PrepareWeakBatch", "ReadableDataset"]
 
@@ -80,7 +79,7 @@ class CaseByCase:
     """The iterations of an evaluator, each of which may fail without ending the run; the end of the run names them.
 
     It is both the evaluator's ``iteration_update`` and one of its handlers; cases come one by one, from a
-    :py:class:`ReadableDataset`. What goes wrong with a case, in reading, in the network or in writing, is logged at once.
+    :py:class:`ReadableDataset`. What goes wrong with a case, in reading, in the network or in writing, is logged.
 
     Raises:
         ValueError: when the run is started with batches of several cases, and when it ends with failures.
@@ -95,12 +94,11 @@ class CaseByCase:
         engine.add_event_handler(Events.COMPLETED, self.completed)
 
     def started(self, engine: Evaluator) -> None:
-        """Begin to count."""
+        """Look at the loader."""
         if (size := getattr(engine.data_loader, "batch_size", 1)) != 1:
             raise ValueError(f"expected cases one by one (batch_size 1), got batches of {size}")
-        self.failures = []
 
-    def __call__(self, engine: Evaluator, batch: Mapping[str, Any]) -> Any:
+    def __call__(self, engine: Evaluator, batch: dict[str, Any]) -> Any:
         """One iteration; nothing comes of a case that fails."""
         engine.state.output = None  # a prediction may be large, and the next one needs the room
         if FAILURE in batch:

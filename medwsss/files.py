@@ -67,7 +67,7 @@ def check_writable(folder: str | os.PathLike) -> None:
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=Path(folder)):
             pass
     except OSError as error:
         raise ValueError(f"expected a folder to write to, got {folder}: {error.strerror}") from error

@@ -20,7 +20,7 @@ State = Mapping[str, Tensor]
 
 
 def load_weights(network: Network, path: PathLike) -> Network:
-    """The network, with the weights of a file: a state dict (``model.pt``), or a checkpoint that has one as ``network``.
+    """The network, with the weights of a file: a state dict (``model.pt``), or a checkpoint with one as ``network``.
 
     Raises:
         ValueError: naming the file, where there is none, where it is damaged or something else, and where its weights
@@ -36,7 +36,9 @@ def load_weights(network: Network, path: PathLike) -> Network:
         content = load_verified(path)
     except Exception as error:  # zip, pickle and I/O each fail in their own way
         reason = str(error).split("\n")[0]
-        raise ValueError(f"expected weights that training wrote, got {type(error).__name__} in {path}: {reason}") from error
+        raise ValueError(
+            f"expected weights that training wrote, got {type(error).__name__} in {path}: {reason}"
+        ) from error
     state = content.get("network", content) if isinstance(content, Mapping) else content
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"expected weights that training wrote, got something else in {path}")
@@ -54,18 +56,17 @@ def _difference(own: State, other: State) -> str | None:
     if not odd and own.keys() == other.keys():
         return None
     hints = _hints(own, other) or ["the overlay, --channels, --strides or --backbone of its training"]
-    name = next(iter(odd or other.keys() - own.keys()))
-    told = " and ".join(f"{tuple(state[name].shape) if name in state else 'none'}" for state in (other, own))
-    shapes = told.replace(" and ", " for ")
-    return f"other ones ({name}: {shapes}; it takes {' '.join(hints)})"
+    name = next(iter(odd or sorted(other.keys() - own.keys())))
+    got, expected = (tuple(state[name].shape) if name in state else "nothing" for state in (other, own))
+    return f"others ({name}: {got} for {expected}; they take {' '.join(hints)})"
 
 
 def _hints(own: State, other: State) -> list[str]:
-    """Overrides that make the first weight and the last bias, by which images come in and classes go out, fit."""
-    if own.keys() != other.keys():
+    """Overrides that make the first convolution, which sees the image, and the last bias, one number a class, fit."""
+    first = next((name for name, value in own.items() if value.ndim >= 4), None)
+    last = list(own)[-1]
+    if own.keys() != other.keys() or first is None:
         return []
-    names = [name for name, value in own.items() if value.ndim >= 2]
-    first, last = names[0], list(own)[-1]
     if own[first].ndim != other[first].ndim:
         return [f"--spatial_dims {other[first].ndim - 2}"]
     hints = []

@@ -70,10 +70,12 @@ def find_inputs(
         folder, images = Path(str(dataset_dir)), _in_folder(Path(str(dataset_dir)), pattern, output, in_channels)
     else:
         folder, images = _in_list(Path(datalist).absolute(), section, allow_outside)
-    items = [
-        {IMAGE: str(files[0]) if len(files) == 1 else [str(file) for file in files], OUTPUT: str(target)}
+    items: list[dict[str, Any]] = [
+        {
+            IMAGE: str(files[0]) if len(files) == 1 else [str(file) for file in files],
+            OUTPUT: str(output / _below(folder, files[0]).with_name(_case(files) + "_pred" + output_suffix(files[0]))),
+        }
         for files in images
-        for target in [output / _below(folder, files).with_name(_case(files) + "_pred" + output_suffix(files[0]))]
     ]
     raise_problems(_shared_names(items))
     if skip_existing:
@@ -131,9 +133,9 @@ def _in_folder(folder: Path, pattern: str, output: Path, in_channels: int) -> li
 
 def _in_list(path: Path, section: str, allow_outside: bool) -> tuple[Path, list[list[Path]]]:
     content = read_json(path, "a data list")
-    if section not in content:
-        others = ", ".join(name for name, items in content.items() if isinstance(items, list) and items)
-        raise ValueError(f"expected one of {others or 'no sections'} in {path}, got {section} (section)")
+    if not content.get(section):
+        others = [name for name, items in content.items() if isinstance(items, list) and items]
+        raise ValueError(f"expected a section with images, got {section!r} (section) and {others} in {path}")
     images, problems = [], []
     for index, item in enumerate(section_of(content, section, path)):
         value = item.get(IMAGE) if isinstance(item, Mapping) else item
@@ -145,9 +147,9 @@ def _in_list(path: Path, section: str, allow_outside: bool) -> tuple[Path, list[
     return path.parent, images
 
 
-def _below(folder: Path, files: Sequence[Path]) -> Path:
-    """The (first) file in ``folder``; of one elsewhere, the name alone."""
-    return files[0].relative_to(folder) if files[0].is_relative_to(folder) else Path(files[0].name)
+def _below(folder: Path, file: Path) -> Path:
+    """The file in ``folder``; of one elsewhere, the name alone."""
+    return file.relative_to(folder) if file.is_relative_to(folder) else Path(file.name)
 
 
 def _case(files: Sequence[Path]) -> str:
@@ -197,8 +199,8 @@ def _contents(folder: Path) -> str:
         return "the folder is empty"
     more = f" and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else ""
     hints = []
-    if any(name.endswith("/") for name in entries):
-        hints.append('--pattern "**/*" looks into folders')
-    if "dataset.json" in entries:
+    if "dataset.json" in entries:  # whose folders hold label maps as well
         hints.append(f"--datalist {folder / 'dataset.json'} takes a section of that list")
+    elif any(name.endswith("/") for name in entries):
+        hints.append('--pattern "**/*" looks into folders')
     return "; ".join([f"there are {', '.join(entries[:_SHOWN])}{more}", *hints])

@@ -93,8 +93,8 @@ class SavePredictiond(MapTransform):
         mask = np.asarray(d[self.mask_key].cpu())[0]
         for key in self.key_iterator(d):
             labels = d[key].detach().cpu().numpy().reshape(mask.shape)
-            if labels.max() >= VOID:
-                raise ValueError(f"expected classes below {VOID}, got {labels.max()}")
+            if (highest := int(labels.max())) >= VOID:
+                raise ValueError(f"expected classes below {VOID}, got {highest}")
             labels = np.where(mask, VOID, labels).astype(np.uint8)
             coded = encode_prediction(labels, meta["filename_or_obj"], meta.get("original_affine"))
             write_atomically(memoryview(coded), Path(d[self.output_key]))
