@@ -121,14 +121,17 @@ def _in_folder(folder: Path, pattern: str, output: Path, in_channels: int) -> li
     names = glob.glob(pattern, root_dir=folder, recursive=True)
     if not names and (folder / pattern).is_file():
         names = [pattern]  # brackets in it are no pattern
-    if pattern.endswith("*"):
-        names = [name for name in names if suffix_of(name).lower() in SUFFIXES]
+    others = [name for name in names if suffix_of(name).lower() not in SUFFIXES] if pattern.endswith("*") else []
+    names = sorted(set(names) - set(others))
     ours = os.path.relpath(output.resolve(), folder.resolve())
     if ours != "." and not ours.startswith(".."):
         names = [name for name in names if not PurePath(name).is_relative_to(ours)]
     if not names:
-        raise ValueError(f"expected images that match {pattern} (pattern) in {folder}, got none; {_contents(folder)}")
-    return group_channels([folder / name for name in sorted(set(names))], in_channels)
+        hint = '; a pattern like "*.dcm" takes files of other endings' if others else ""
+        raise ValueError(
+            f"expected images that match {pattern} (pattern) in {folder}, got none; {_contents(folder)}{hint}"
+        )
+    return group_channels([folder / name for name in names], in_channels)
 
 
 def _in_list(path: Path, section: str, allow_outside: bool) -> tuple[Path, list[list[Path]]]:
@@ -142,19 +145,21 @@ def _in_list(path: Path, section: str, allow_outside: bool) -> tuple[Path, list[
         where = f"{path}: {section}[{index}][{IMAGE!r}]"
         files, found = resolve(path.parent, value, where, allow_outside)
         problems += found
-        images.append([Path(os.path.normpath(file)) for file in ([files] if isinstance(files, str) else files or [])])
+        images.append([Path(file) for file in ([files] if isinstance(files, str) else files or [])])
     raise_problems(problems)
     return path.parent, images
 
 
 def _below(folder: Path, file: Path) -> Path:
     """The file in ``folder``; of one elsewhere, the name alone."""
+    file = Path(os.path.normpath(file))
     return file.relative_to(folder) if file.is_relative_to(folder) else Path(file.name)
 
 
 def _case(files: Sequence[Path]) -> str:
     """The name of an image without endings, and without the number of its first channel."""
-    stem = stem_of(files[0])
+    file = files[0]  # a DICOM series is a folder, its files may be named by a UID
+    stem = stem_of(file) if re.search("[A-Za-z]", suffix_of(file)) and not file.is_dir() else file.name
     found = _CHANNEL.fullmatch(stem) if len(files) > 1 else None
     return found[1] if found else stem
 

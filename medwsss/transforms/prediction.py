@@ -21,6 +21,9 @@ from medwsss.study.outputs import encode_prediction
 __all__ = ["CheckImageD", "CheckImageDict", "CheckImaged", "SavePredictionD", "SavePredictionDict", "SavePredictiond"]
 
 
+_NARROW = 20  # fractions that fill less than this part of a range are of another one
+
+
 class CheckImaged(MapTransform):
     """Look at an image as it was read, before a network does, and note where it has no voxels.
 
@@ -28,18 +31,25 @@ class CheckImaged(MapTransform):
         keys: of the image.
         in_channels: channels that the network takes.
         axes: numbers of spatial axes that an image may have.
+        intensity_range: lower and upper end of what the bundle takes for black and white; default: any.
         mask_key: where ``1 *S`` goes, ``True`` where every channel is what the file declares as nothing.
 
     Raises:
-        ValueError: naming the file, for other channels or axes, palette indices, and for NaN or infinity that
-            the file does not declare.
+        ValueError: naming the file, for other channels or axes, palette indices, for NaN or infinity that the file
+            does not declare, and for intensities that are clearly of another range.
     """
 
     def __init__(
-        self, keys: KeysCollection, in_channels: int, axes: int | Sequence[int] = (2, 3), mask_key: str = VOID_MASK
+        self,
+        keys: KeysCollection,
+        in_channels: int,
+        axes: int | Sequence[int] = (2, 3),
+        intensity_range: Sequence[float] | None = None,
+        mask_key: str = VOID_MASK,
     ) -> None:
         super().__init__(keys)
         self.in_channels, self.axes, self.mask_key = in_channels, ensure_tuple(axes), mask_key
+        self.intensity_range = intensity_range
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The case with its mask."""
@@ -62,8 +72,23 @@ class CheckImaged(MapTransform):
             absent = voxels.isnan() if "void" in image.meta else torch.zeros_like(voxels, dtype=torch.bool)
             if bad := int((~voxels.isfinite() & ~absent).sum()):
                 raise ValueError(f"expected finite intensities, got {bad} NaN or infinite voxels in {name}")
+            if self.intensity_range is not None:
+                _check_range(voxels[~absent], self.intensity_range, name)
             d[self.mask_key] = absent.all(0, keepdim=True)
         return d
+
+
+def _check_range(values: torch.Tensor, span: Sequence[float], name: str) -> None:
+    """Far outside of the range, or fractions in a small part of it; a dark photograph has whole numbers."""
+    low, high = span
+    least, most = map(float, values.aminmax()) if len(values) else span
+    width = high - low
+    fractions = most - least < width / _NARROW and bool((values != values.round()).any())
+    if least < low - width or most > high + width or fractions:
+        raise ValueError(
+            f"expected intensities of about {low:g} to {high:g} (intensity_range), as the network was trained with, "
+            f"got {least:g} to {most:g} in {name}"
+        )
 
 
 class SavePredictiond(MapTransform):

@@ -131,7 +131,14 @@ def test_training_and_inference_agree():
     """The copies that MONAI's tools make necessary: inference.json has to stand alone."""
     train, inference = resolved().get(), read("inference")
     assert "%bundles" not in (BUNDLE / "inference.json").read_text()
-    common = (set(train) & set(inference)) - {"imports", "bundle_root", "dataset_dir", "output_dir", "model_file"}
+    common = (set(train) & set(inference)) - {
+        "imports",
+        "bundle_root",
+        "dataset_dir",
+        "datalist",
+        "output_dir",
+        "model_file",
+    }
     common -= {"initialize", "run"}
     assert {"network_def", "network", "test_scales", "mean", "std", "backbone", "num_classes"} <= common
     assert {k: train[k] for k in common} == {k: inference[k] for k in common}

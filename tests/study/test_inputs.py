@@ -76,6 +76,12 @@ def test_a_pattern_of_an_ending_takes_what_it_says(folder):
     assert found(folder, pattern="*.dcm") == {"1.dcm": "1_pred.nii.gz", "2.dcm": "2_pred.nii.gz"}
 
 
+def test_dicom_is_named_by_numbers(folder):
+    fill(folder, "1.2.840.1", "1.2.840.2", "series.3/a", "series.4/a")
+    assert found(folder, pattern="1.*[0-9]") == {f"1.2.840.{k}": f"1.2.840.{k}_pred.nii.gz" for k in (1, 2)}
+    assert found(folder, pattern="series.?") == {f"series.{k}": f"series.{k}_pred.nii.gz" for k in (3, 4)}
+
+
 @pytest.mark.parametrize("name", ["brackets [v1]", "what?", "st*r", "ü b"])
 def test_a_folder_is_no_pattern(tmp_path, name):
     assert found(fill(tmp_path / name, "a.nii")) == {"a.nii": "a_pred.nii.gz"}
@@ -136,7 +142,7 @@ def test_a_prediction_never_replaces_an_image(folder):
     "names, options, told",
     [
         ((), {}, ["match *", "the folder is empty"]),
-        (("a.txt", "b.json"), {}, ["there are a.txt, b.json"]),
+        (("a.txt", "b.json"), {}, ["there are a.txt, b.json", "other endings"]),
         (("A.NII.GZ",), {"pattern": "*.nii.gz"}, ["match *.nii.gz", "there are A.NII.GZ"]),
         (("s1/a.png",), {}, ["there are s1/", '--pattern "**/*"']),
         (("dataset.json", "images/a.png"), {}, ["--datalist", "dataset.json"]),
@@ -213,4 +219,4 @@ def test_a_list_of_files_elsewhere(folder, tmp_path):
     assert "allow_outside" in message and "no.png" in message and "test[2]['image']" in message
     (folder / "dataset.json").write_text(json.dumps({"test": [{"image": "../store/a.png"}]}))
     (item,) = find_inputs(folder, "out", datalist=folder / "dataset.json", allow_outside=True)
-    assert item == {"image": str(tmp_path / "store" / "a.png"), "output": str(Path("out/a_pred.png"))}
+    assert Path(item["image"]).samefile(tmp_path / "store" / "a.png") and item["output"] == str(Path("out/a_pred.png"))

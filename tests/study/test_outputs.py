@@ -90,6 +90,7 @@ def test_a_raster_keeps_its_place_on_earth(tmp_path):
         np.testing.assert_array_equal(raster.read(1), labels.T)
 
 
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 def test_ground_control_points_are_a_place_too(tmp_path):
     points = [
         rasterio.control.GroundControlPoint(row, col, 13 + col, 52 - row) for row, col in ((0, 0), (0, 4), (2, 0))

@@ -43,6 +43,30 @@ def test_refused(given, told):
         CheckImaged("image", 2, 2)({"image": given})
 
 
+@pytest.mark.parametrize(
+    "span, values, fits",
+    [
+        ([0, 255], [0, 255], True),
+        ([0, 255], [1, 4], True),  # at night
+        ([0, 255], [7, 7], True),
+        ([0, 255], [0, 1.5], False),
+        ([0, 255], [0.1, 1.0], False),
+        ([0, 255], [37, 9800], False),
+        ([0, 1], [0.1, 1.2], True),
+        ([0, 1], [0, 255], False),
+        ([0, 255], [-9999, 200], False),
+    ],
+)
+def test_the_range_of_intensities(span, values, fits):
+    case, check = {"image": image([[values]])}, CheckImaged("image", 1, intensity_range=span)
+    if fits:
+        check(case)
+    else:
+        with pytest.raises(ValueError, match=f"about {span[0]} to {span[1]} .intensity_range.*got .* in case.nii"):
+            check(case)
+    check({"image": image([[[torch.nan] * 2]], void="alpha")})
+
+
 def test_void_is_where_no_channel_has_anything():
     voxels = ones(2, 2, 3)
     voxels[0, 0] = torch.nan
