@@ -12,3 +12,6 @@ SCRIBBLE = "scribble"
 LABEL = "label"  #: dense mask
 PSEUDO_LABEL = "pseudo_label"
 HELD_OUT = "held_out"  #: seeds set aside from the scribble, to score by
+OUTPUT = "output"  #: path of the file that a prediction goes to
+VOID_MASK = "void"  #: where, on the grid of its file, an image has no voxels
+FAILURE = "failure"  #: in place of a case that could not be read: what is wrong with it

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A weak batch in MONAI's stock trainer."""
+"""A weak batch in MONAI's stock trainer, and a bad case in its evaluator."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from monai.data import DataLoader, Dataset, MetaTensor
-from monai.engines import SupervisedTrainer
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from torch import nn
 
-from medwsss.engines import PrepareWeakBatch
+from medwsss.engines import CaseByCase, PrepareWeakBatch, ReadableDataset
 from medwsss.handlers import PseudoLabelHandler
 from medwsss.keys import GUIDE, LABEL, PSEUDO_LABEL, SCRIBBLE, UNLABELED
 from medwsss.losses import SelfLabelingLoss
@@ -117,3 +117,75 @@ def test_autocast():
         engine.run()
     assert seen == [(torch.bfloat16, torch.float32, torch.float32)] * 2
     assert all(p.isfinite().all() for p in engine.network.parameters())
+
+
+# ---- an evaluator whose cases may fail
+
+
+class Doubled(nn.Module):
+    """Twice the image; not for images that begin with 3."""
+
+    def forward(self, x):
+        if x.flatten()[0] == 3:
+            raise torch.OutOfMemoryError("no room\nfor it")
+        return 2 * x
+
+
+def read(item):
+    """A transform that fails as MONAI's compositions do."""
+    value = int(item["image"].removeprefix("case_"))
+    if value == 1:
+        raise RuntimeError("applying transform") from ValueError("expected a readable image, got nothing in case_1")
+    if value == 2:
+        raise KeyError("broken")
+    return {"image": MetaTensor(torch.full((1, value + 1), float(value)), meta={"filename_or_obj": item["image"]})}
+
+
+def evaluator(names, saved, **options):
+    cases = CaseByCase()
+
+    def save(data):
+        if (value := data["pred"].flatten()[0]) == 8:
+            raise OSError(28, "No space left on device")
+        saved.append(value.item())
+        return data
+
+    return SupervisedEvaluator(
+        device="cpu",
+        val_data_loader=DataLoader(ReadableDataset([{"image": name} for name in names], read), **options),
+        network=Doubled(),
+        iteration_update=cases,
+        val_handlers=[cases],
+        postprocessing=save,
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bad_case_is_named_and_the_others_are_done(workers, caplog):
+    saved = []
+    engine = evaluator([f"case_{k}" for k in range(6)], saved, num_workers=workers)
+    with pytest.raises(ValueError) as error:
+        engine.run()
+    assert saved == [0, 10]  # of sizes that differ
+    told = str(error.value)
+    assert told.startswith("2 predicted, 4 failed: expected a readable image, got nothing in case_1; ")
+    assert "KeyError: 'broken' in case_2; OutOfMemoryError: no room for it in case_3; " in told
+    assert told.endswith("OSError: [Errno 28] No space left on device in case_4") and "\n" not in told
+    assert [r.levelname for r in caplog.records if r.name == "medwsss.engines"] == ["ERROR"] * 4
+
+
+def test_all_cases_well(caplog):
+    saved = []
+    with caplog.at_level("INFO", "medwsss.engines"):
+        evaluator(["case_0", "case_5"], saved).run()
+    assert saved == [0, 10] and "2 predicted, 0 failed." in caplog.text
+
+
+def test_a_long_list_of_failures_is_cut():
+    with pytest.raises(ValueError, match="^0 predicted, 12 failed: (.*; ){10}and 2 more, named above$"):
+        evaluator(["case_1"] * 12, []).run()
+
+
+def test_cases_come_one_by_one():
+    with pytest.raises(ValueError, match="batch_size 1.*batches of 2"):
+        evaluator(["case_0"] * 2, [], batch_size=2).run()

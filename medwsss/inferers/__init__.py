@@ -4,5 +4,6 @@
 from __future__ import annotations
 
 from medwsss.inferers.multi_scale import MultiScaleInferer
+from medwsss.inferers.tiled import TiledInferer
 
-__all__ = ["MultiScaleInferer"]
+__all__ = ["MultiScaleInferer", "TiledInferer"]

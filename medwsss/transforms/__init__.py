@@ -6,6 +6,14 @@ from __future__ import annotations
 from medwsss.study.mapping import MapWeakLabels
 from medwsss.study.schema import SCHEMAS, LabelSchema
 from medwsss.transforms.held_out import HoldOutSeedsd, HoldOutSeedsD, HoldOutSeedsDict
+from medwsss.transforms.prediction import (
+    CheckImaged,
+    CheckImageD,
+    CheckImageDict,
+    SavePredictiond,
+    SavePredictionD,
+    SavePredictionDict,
+)
 from medwsss.transforms.pseudo_labels.array import SoftPseudoLabel
 from medwsss.transforms.pseudo_labels.dictionary import SoftPseudoLabeld, SoftPseudoLabelD, SoftPseudoLabelDict
 from medwsss.transforms.sampling import SeedWeights
@@ -28,6 +36,9 @@ __all__ = [
     "AsVolumeD",
     "AsVolumeDict",
     "AsVolumed",
+    "CheckImageD",
+    "CheckImageDict",
+    "CheckImaged",
     "HoldOutSeedsD",
     "HoldOutSeedsDict",
     "HoldOutSeedsd",
@@ -37,6 +48,9 @@ __all__ = [
     "MapWeakLabelsDict",
     "MapWeakLabelsd",
     "SCHEMAS",
+    "SavePredictionD",
+    "SavePredictionDict",
+    "SavePredictiond",
     "SeedWeights",
     "ShortenScribble",
     "ShortenScribbleD",

@@ -131,14 +131,24 @@ def test_training_and_inference_agree():
     """The copies that MONAI's tools make necessary: inference.json has to stand alone."""
     train, inference = resolved().get(), read("inference")
     assert "%bundles" not in (BUNDLE / "inference.json").read_text()
-    common = (set(train) & set(inference)) - {"imports", "bundle_root", "dataset_dir", "output_dir", "model_file"}
+    common = (set(train) & set(inference)) - {
+        "imports",
+        "bundle_root",
+        "dataset_dir",
+        "datalist",
+        "output_dir",
+        "model_file",
+    }
     common -= {"initialize", "run", "num_classes"}
     assert inference["num_classes"] == undeclared_classes(train)
     assert {"network_def", "network", "test_scales", "mean", "std", "backbone"} <= common
     assert {k: train[k] for k in common} == {k: inference[k] for k in common}
-    assert train["validate"]["inferer"] == inference["inferer"]
+    assert train["validate"]["inferer"] == inference["whole"]
     steps = [step for step in train["validate"]["preprocessing"]["transforms"] if "image" in step["keys"]]
-    assert [{**step, "keys": "image"} for step in steps] == inference["preprocessing"]["transforms"]
+    expected = inference["preprocessing"]["transforms"]
+    assert [{**step, "keys": "image"} for step in steps] == [
+        step for step in expected if not step["_target_"].endswith("CheckImaged")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -153,9 +163,10 @@ def test_properties_of_training(names, photographs, tmp_path):
     assert flow.check_properties() == []
 
 
-def test_properties_of_inference(photographs, trained_on_photographs):
-    places = {"dataset_dir": str(photographs), "model_file": str(trained_on_photographs / "model.pt")}
-    flow = workflow("inference", "small", kind="infer", num_classes=2, output_dir="unused", **places)
+def test_properties_of_inference(photographs, trained_on_photographs, tmp_path):
+    places = {"datalist": str(photographs / "dataset.json"), "model_file": str(trained_on_photographs / "model.pt")}
+    settings = {"section": "validation", "num_classes": 2, "output_dir": str(tmp_path)}
+    flow = workflow("inference", "small", kind="infer", **settings, **places)
     flow.initialize()
     assert flow.check_properties() == []
 

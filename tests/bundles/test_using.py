@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import shutil
 
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 import torch
 from monai.networks.nets import UNet
+from PIL import Image
 
+from medwsss.bundle.command_line import cause_of
 from tests.bundles.bundle import BUNDLE, TINY, config, execute, workflow
 from tests.bundles.test_configs import SCHEMA
 from tests.bundles.test_training import write_study
@@ -66,10 +69,13 @@ def test_prediction_of_a_flat_image(trained_slices, tmp_path, suffix, spacing):
     write_study(tmp_path, suffix, (24, 20), spacing)
     changes = {"spatial_dims": 2, "patch_size": [16, 16], "pattern": f"image_3{suffix}"}
     infer(tmp_path, trained_slices, tmp_path / "out", **changes)
-    prediction = nib.load(tmp_path / "out" / "image_3_pred.nii.gz")
-    # a PNG's rows are its second axis to MONAI, as x, y of medical images
-    assert prediction.shape[:2] == ((20, 24) if suffix == ".png" else (24, 20))
-    assert np.abs(prediction.affine[:2, :2]).max() == spacing
+    if suffix == ".png":
+        prediction = Image.open(tmp_path / "out" / "image_3_pred.png")
+        assert prediction.size == Image.open(tmp_path / "image_3.png").size and prediction.mode == "L"
+    else:
+        prediction = nib.load(tmp_path / "out" / "image_3_pred.nii.gz")
+        assert prediction.shape == (24, 20)
+        assert np.abs(prediction.affine[:2, :2]).max() == spacing
 
 
 # ---- MONAI's tools
@@ -131,4 +137,34 @@ def test_ckpt_export(packed):
 def test_missing_model_is_an_error_not_a_random_network(study, tmp_path):
     with pytest.raises(RuntimeError) as error:
         infer(study / "images", tmp_path, tmp_path / "out")
-    assert isinstance(error.value.__cause__, FileNotFoundError) and "model.pt" in str(error.value.__cause__)
+    cause = cause_of(error.value)
+    assert isinstance(cause, ValueError) and "got no file" in str(cause) and "model.pt" in str(cause)
+    assert not (tmp_path / "out").exists()
+
+
+# ---- predictions of a folder: what is in it is not all good
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Of the network for two channels, untrained."""
+    flow = workflow("inference", kind="infer", channels=TINY["channels"], in_channels=2)
+    torch.save(flow.parser.get_parsed_content("network_def").state_dict(), tmp_path / "model.pt")
+    return tmp_path
+
+
+def test_images_of_two_files_with_a_bad_one_among_them(weights, tmp_path):
+    folder, rng = tmp_path / "images [v1]", np.random.default_rng(0)
+    folder.mkdir()
+    for case, k in itertools.product("abc", range(2)):
+        voxels = rng.random((20, 18, 1 if case == "b" else 9), np.float32)
+        nib.save(nib.Nifti1Image(voxels, np.diag([1, 1, 2, 1.0])), folder / f"{case}_{k:04d}.nii.gz")
+    damaged = folder / "a_0001.nii.gz"
+    damaged.write_bytes(damaged.read_bytes()[:-50])
+    (folder / "notes.json").write_text("{}")
+    with pytest.raises(RuntimeError) as error:
+        infer(folder, weights, tmp_path / "out", in_channels=2)
+    told = str(cause_of(error.value))
+    assert told.startswith("2 predicted, 1 failed: ") and str(damaged) in told and "b_0000" not in told
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b_pred.nii.gz", "c_pred.nii.gz"]
+    assert nib.load(tmp_path / "out" / "b_pred.nii.gz").shape == (20, 18, 1)
