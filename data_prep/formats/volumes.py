@@ -60,10 +60,13 @@ def load_volume(path: Path) -> nib.Nifti1Image:
     Raises:
         ValueError: for another format.
     """
-    image = nib.load(path)
+    try:
+        image = nib.load(path)
+        np.asanyarray(image.dataobj) if isinstance(image, nib.Nifti1Image) else None
+    except Exception as error:
+        raise ValueError(f"expected NIfTI, got {type(error).__name__} in {path}: {error}") from error
     if not isinstance(image, nib.Nifti1Image):
         raise ValueError(f"expected NIfTI, got {type(image).__name__} in {path}")
-    np.asanyarray(image.dataobj)
     return image
 
 

@@ -79,13 +79,16 @@ class RasterReader(ImageReader):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(name) as raster:
-                bands, transform, nodata = raster.read(), raster.transform, raster.nodata
+                bands, transform, nodata, crs = raster.read(), raster.transform, raster.nodata, raster.crs
         meta = {"original_channel_dim": -1, "spatial_shape": np.array(bands.shape[:0:-1])}
         if nodata is not None:
             meta["nodata"] = nodata
         if not transform.is_identity:
             a, b, c, d, e, f = transform[:6]
             meta["affine"] = np.array([[a, b, 0, c], [d, e, 0, f], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+        if crs:
+            meta["crs"] = crs.to_string()
+            meta["unit"] = "degree" if crs.is_geographic else "m"
         return bands.transpose(2, 1, 0), meta
 
 
@@ -137,6 +140,9 @@ class StudyReader(ImageReader):
             reason = str(error.__cause__ or error).split("\n")[0]
             raise ValueError(f"expected a readable image, got {type(error).__name__} in {names}: {reason}") from error
         meta["placed"] = "affine" in meta
+        if isinstance(reader, NibabelReader) and "xyzt_units" in meta:
+            unit = {1: "m", 2: "mm", 3: "um"}.get(int(meta["xyzt_units"]) & 7)
+            meta |= {"unit": unit} if unit else {}
         if getattr(opened, "SamplesPerPixel", 1) > 1:  # a DICOM in colours
             meta["original_channel_dim"], meta["spatial_shape"] = -1, array.shape[:-1]
         return array, meta
