@@ -56,8 +56,8 @@ def test_labels_either_way_round(tmp_path, labels):
         ({"labels": {}}, "labels 0, 1, … in"),
         ({"labels": {"a": 0, "b": 0}}, r"labels 0, 1, … in .*dataset.json, got \[0\]"),
         ({"labels": {"a": "b"}}, "labels of numbers and names, got 'a': 'b' in .*dataset.json"),
-        ({"numTraining": 9}, "numTraining = 9 items in .*dataset.json, got 4"),
-        ({"training": [{"image": "imagesTr/case_00.nii.gz"}], "numTraining": 1}, "an item without {'label'}"),
+        ({"numTraining": 9}, "numTraining = 9 items, got 4 in .*dataset.json"),
+        ({"training": [{"image": "imagesTr/case_00.nii.gz"}], "numTraining": 1}, "an image and a label, or a scribble"),
         ({"training": [{"image": "../x.nii.gz", "label": "../x.nii.gz"}], "numTraining": 1}, "existing file, got"),
     ],
 )

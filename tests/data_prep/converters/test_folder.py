@@ -244,7 +244,7 @@ def write_table(path, content):
 
 
 BAD_FILES = {
-    "no matches": (lambda d: shutil.rmtree(d / "images"), "got none in"),
+    "no folder": (lambda d: shutil.rmtree(d / "images"), "expected a folder, got none at"),
     "two of one name": (lambda d: photograph(d / "images/a1.jpg"), "expected one file of a name"),
     "label without image": (lambda d: save(d / "labels/z.png", MASK), "expected an image for"),
     "image without label": (lambda d: (d / "labels/a1.png").unlink(), "expected a mask or strokes for"),
@@ -267,7 +267,7 @@ BAD_FILES = {
     ),
     "link that leaves the folder": (
         lambda d: [shutil.move(d / "images/a1.png", d / "x.png"), (d / "images/a1.png").symlink_to(d / "x.png")],
-        "inside the source folder",
+        "in the folder of the source (or --allow-outside)",
     ),
     "labels that are no object": (
         lambda d: write_table(d.parent / "labels.json", [1]),
@@ -276,7 +276,7 @@ BAD_FILES = {
     "one value twice": (lambda d: write_table(d.parent / "labels.json", {"labels": {"a": 0, "b": 0}}), "none twice"),
     "values and colours": (
         lambda d: write_table(d.parent / "labels.json", {"labels": {"a": 0, "b": [1, 2, 3]}}),
-        "a value or a colour",
+        "a value for each class, or a list of one length",
     ),
     "misspelt key": (
         lambda d: write_table(d.parent / "labels.json", {**TABLE, "ignore": 2}),
@@ -315,7 +315,7 @@ def test_pattern_that_is_none(source, table, tmp_path, capsys):
 def test_bad_volumes(table, tmp_path, capsys, kind):
     mask = (np.arange(60).reshape(5, 4, 3) % 3).astype(np.uint8)
     for name in NAMES:
-        series = mask[..., None].repeat(2, -1)
+        series = np.stack([mask, 2 - mask], -1)
         trees.save(tmp_path / f"data/images/{name}.nii.gz", series if kind == "series" else mask)
         label = series if kind == "label series" else mask
         label = mask.transpose(1, 0, 2) if kind == "transposed" else label
@@ -324,7 +324,7 @@ def test_bad_volumes(table, tmp_path, capsys, kind):
     message = refusal(capsys, "folder", tmp_path / "data", tmp_path / "study", "--labels", table)
     reasons = {
         "series": "volume",
-        "label series": "shape",
+        "label series": "expected one channel of labels, got 2",
         "transposed": "axes in another order",
         "elsewhere": "affine",
     }

@@ -227,7 +227,7 @@ def output_file(source, output):
         (add_class, r"got 3 \(30 voxels\) in .*labelsTr/case_03"),
         (cut_short, "case_01: .*imagesTr/case_01"),
         (write_text, "case_01: .*labelsTr/case_01"),
-        (link_outside, "inside the source folder, got a link to .*secret.nii.gz"),
+        (link_outside, "in the folder of the source .or --allow-outside., got .*case_01.nii.gz: it is .*secret.nii.gz"),
         (fill_output, "absent, empty or unfinished output"),
         (output_file, "output"),
     ],
