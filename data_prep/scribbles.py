@@ -25,13 +25,13 @@ from data_prep.engine.conversion import write_study
 from data_prep.engine.options import StudyOptions, option, path_option
 from data_prep.engine.sources import Case, Dataset, File
 from data_prep.engine.splits import SECTIONS
-from data_prep.formats.encoding import encode_labels, is_tiff
+from data_prep.formats.encoding import copied, encode_labels, is_tiff
 from data_prep.formats.volumes import map_values
 from medwsss.files import read_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED, VOID
 from medwsss.study.datalist import patient_of, read_class_names, read_schema
 from medwsss.study.grid import Grid, fault, misfit
-from medwsss.study.readers import loader, stem_of, suffix_of
+from medwsss.study.readers import loader, stem_of
 from medwsss.transforms import MapWeakLabels, ShortenScribble, SimulateScribble
 from medwsss.transforms.scribbles.array import KINDS
 
@@ -116,15 +116,14 @@ def _cases(content: Mapping[str, Any], options: Options) -> Iterator[Case]:
                 continue
             drawn = section in options.sections
             from_mask = drawn and options.key != SCRIBBLE
-            other = LABEL if LABEL in item else SCRIBBLE  # held-out strokes validate where there are no masks
-            if missing := {IMAGE, options.key if drawn else other} - item.keys():
+            other = LABEL if item.get(LABEL) else SCRIBBLE  # held-out strokes validate where there are no masks
+            if missing := {IMAGE, options.key if drawn else other} - {key for key, value in item.items() if value}:
                 raise ValueError(f"expected {', '.join(sorted(missing))} in every item of {section}, got {item}")
             images = tuple(folder / name for name in _names(item, IMAGE))
             files: dict[str, Any] = {IMAGE: images[0] if isinstance(item[IMAGE], str) else images}
             mask = options.key if from_mask else LABEL
-            if item.get(mask) and (
-                from_mask or item[mask] != item.get(SCRIBBLE)
-            ):  # a list may train with its scribbles
+            # a list may train with its scribbles as labels
+            if item.get(mask) and (from_mask or item[mask] != item.get(SCRIBBLE)):
                 files[LABEL] = folder / _names(item, mask)[0]
             if item.get(SCRIBBLE) and (not drawn or options.key == SCRIBBLE):
                 files[SCRIBBLE] = folder / _names(item, SCRIBBLE)[0]
@@ -141,7 +140,7 @@ def _names(item: Mapping[str, Any], key: str) -> list[str]:
 
 def _files(case: Case, options: Options, labels: MapWeakLabels, change: Change) -> dict[str, File | list[File]]:
     """Copies of what there is, in our values, and the strokes."""
-    images = [File(suffix_of(path), path) for path in ensure_tuple(case.files[IMAGE])]
+    images = [copied(path) for path in ensure_tuple(case.files[IMAGE])]
     files: dict[str, File | list[File]] = {IMAGE: images[0] if isinstance(case.files[IMAGE], Path) else images}
     sources = {name: path for name, path in case.files.items() if name != IMAGE and isinstance(path, Path)}
     place = Grid.of(loader()(case.files[IMAGE]))

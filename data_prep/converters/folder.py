@@ -37,11 +37,12 @@ from typing import Any
 from data_prep.engine.conversion import convert
 from data_prep.engine.options import ConverterOptions, option, path_option
 from data_prep.engine.sources import Case, Dataset, visible
-from data_prep.formats.encoding import is_nifti, is_tiff
+from data_prep.formats.encoding import is_tiff
 from data_prep.formats.pictures import files_by, is_turned, load, picture_files
 from data_prep.formats.volumes import volume_files
 from medwsss.files import read_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE
+from medwsss.study.grid import is_nifti
 from medwsss.study.problems import raise_problems
 from medwsss.study.readers import SUFFIXES, suffix_of
 from medwsss.transforms import MapWeakLabels

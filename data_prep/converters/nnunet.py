@@ -29,10 +29,10 @@ from data_prep.engine.conversion import convert
 from data_prep.engine.description import check_count, count_channels, names_by_number
 from data_prep.engine.options import ConverterOptions, option
 from data_prep.engine.sources import Case, Dataset, visible
-from data_prep.formats.encoding import NIFTI
 from data_prep.formats.volumes import load_volume, volume_files
 from medwsss.files import read_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE
+from medwsss.study.grid import NIFTI
 from medwsss.transforms import SCHEMAS, MapWeakLabels
 
 

@@ -152,6 +152,8 @@ def _convert_case(case: Case, make: Callable[[Case], Files], output: Path) -> It
             stems = [case.name] if isinstance(value, File) else [f"{case.name}_{k:04d}" for k in range(len(files))]
             names = [f"{key}s/{stem}{file.suffix}" for stem, file in zip(stems, files)]
             contents |= {name: file.read() for name, file in zip(names, files)}
+            for stem, file in zip(stems, files):
+                contents |= {f"{key}s/{stem}{ending}": path.read_bytes() for ending, path in file.beside.items()}
             item[key] = names[0] if isinstance(value, File) else names
         if not item.keys() & {SCRIBBLE, LABEL}:
             raise ValueError("expected annotations, got none")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Union
 from zlib import crc32
@@ -35,6 +35,7 @@ class File:
 
     suffix: str  #: ``.nii.gz``, ``.png``, …
     content: Union[bytes, Path]  #: bytes, or the source to copy byte by byte
+    beside: Mapping[str, Path] = field(default_factory=dict)  #: more sources, by what follows the stem in their names
 
     def read(self) -> bytes:
         """The bytes to write."""

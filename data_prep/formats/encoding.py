@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import warnings
 from pathlib import Path
 from typing import cast
 
@@ -14,24 +15,40 @@ from monai.utils import optional_import
 from PIL import Image
 
 from data_prep.engine.sources import File
-from medwsss.study.grid import Grid
-from medwsss.study.readers import suffix_of
+from medwsss.study.grid import Grid, is_nifti
+from medwsss.study.readers import stem_of, suffix_of
 
 rasterio, _ = optional_import("rasterio")
 
-NIFTI, TIFF = (".nii.gz", ".nii"), (".tif", ".tiff")  #: suffixes
+TIFF = (".tif", ".tiff")  #: suffixes
 
 _LEVEL = 1  # of gzip, as nibabel writes: several times faster than 9 and hardly larger
-
-
-def is_nifti(path: Path) -> bool:
-    """By its name."""
-    return suffix_of(path).lower() in NIFTI
 
 
 def is_tiff(path: Path) -> bool:
     """By its name."""
     return suffix_of(path).lower() in TIFF
+
+
+def copied(path: Path) -> File:
+    """The file as it is, with what lies beside a raster and belongs to it (``.aux.xml``, ``.msk``, ``.tfw``).
+
+    That may be where nodata, masks and the place are.
+    """
+    suffix = suffix_of(path).lower()
+    if not is_tiff(path):
+        return File(suffix, path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(path) as raster:
+            others = [Path(name) for name in raster.files if Path(name) != path and Path(name).suffix != ".ovr"]
+    stem = stem_of(path)
+    return File(suffix, path, {_after(other.name, path.name, stem, suffix): other for other in others})
+
+
+def _after(name: str, main: str, stem: str, suffix: str) -> str:
+    """``.tif.msk`` of ``a.tif.msk``, ``.tfw`` of ``a.tfw``, beside ``a.tif``."""
+    return suffix + name[len(main) :] if name.startswith(main) else name.removeprefix(stem)
 
 
 def encode_volume(array: np.ndarray, affine: np.ndarray) -> File:

@@ -18,8 +18,8 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from data_prep.engine.options import ConverterOptions, option
-from data_prep.engine.sources import Case, File, Files
-from data_prep.formats.encoding import encode_labels, encode_volume, is_tiff
+from data_prep.engine.sources import Case, Files
+from data_prep.formats.encoding import copied, encode_labels, encode_volume, is_tiff
 from data_prep.formats.volumes import map_values
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, VOID
 from medwsss.study.grid import Grid, fault, misfit
@@ -148,9 +148,7 @@ def picture_files(
         maps[SCRIBBLE] = annotation(maps[LABEL], case)
 
     # MONAI takes all axes of an NPY file for spatial ones, rows first
-    copy = (
-        encode_volume(np.asarray(image[0]), np.eye(4)) if _is_npy(source) else File(suffix_of(source).lower(), source)
-    )
+    copy = encode_volume(np.asarray(image[0]), np.eye(4)) if _is_npy(source) else copied(source)
     like = source if is_tiff(source) else None
     return {IMAGE: copy, **{key: encode_labels(array, like, place) for key, array in maps.items()}}
 

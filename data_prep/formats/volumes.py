@@ -9,7 +9,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from monai.data import MetaTensor
+from monai.data import MetaTensor, correct_nifti_header_if_necessary
 
 from data_prep.engine.sources import Case, File, Files
 from data_prep.formats.encoding import encode_volume
@@ -119,5 +119,6 @@ def _label_file(path: Path, image: Grid, convention: MapWeakLabels, trust_voxels
 
 
 def _grid(volume: nib.Nifti1Image) -> Grid:
-    """Of three axes: more of them are channels or time."""
+    """Of three axes, more of them are channels or time; placed as training's reader places it."""
+    correct_nifti_header_if_necessary(volume)
     return Grid(volume.shape[:3], volume.affine, UNITS.get(volume.header.get_xyzt_units()[0]))

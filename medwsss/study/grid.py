@@ -6,18 +6,29 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+import nibabel as nib
 import numpy as np
+from monai.config import PathLike
 from monai.data import MetaTensor
 from monai.data.utils import to_affine_nd
-from monai.utils import optional_import
+from monai.utils import ensure_tuple, optional_import
+
+from medwsss.study.readers import suffix_of
 
 rasterio, _ = optional_import("rasterio")
 
-__all__ = ["TOLERANCE", "Grid", "drift", "fault", "misfit"]
+__all__ = ["NIFTI", "TOLERANCE", "Grid", "drift", "fault", "is_nifti", "misfit"]
+
+NIFTI = (".nii.gz", ".nii")  #: suffixes
 
 TOLERANCE = 0.1  # voxels by which an image and its label map may lie apart: headers are rounded
+
+
+def is_nifti(path: PathLike) -> bool:
+    """By its name."""
+    return suffix_of(path).lower() in NIFTI
 
 
 @dataclass(frozen=True)
@@ -60,19 +71,15 @@ def fault(grid: Grid, file: Any) -> str | None:
 
     Args:
         grid: of the file.
-        file: to be named.
+        file: to be named; or a list of them, the channels of one image. Of NIfTI the header is looked at, too: where
+            its numbers make no sense, a reader makes up a place.
     """
-    if grid.affine is None:
+    for path in ensure_tuple(file):
+        if is_nifti(path) and not np.isfinite(cast(Any, nib.load(path)).affine).all():
+            return f"expected finite numbers in the affine, got NaN or infinity in {path}: its header needs repair"
+    if grid.affine is None or _spans(grid):
         return None
-    if not np.isfinite(grid.affine).all():
-        return f"expected finite numbers in the affine, got NaN or infinity in {file}: its header needs repair"
-    axes = _axes(grid)
-    if axes.size and np.linalg.matrix_rank(axes) < axes.shape[1]:
-        return (
-            f"expected an affine in which every axis has a direction of its own, got a singular one in {file}: "
-            "its header (sform, qform) needs repair"
-        )
-    return None
+    return f"expected an affine that gives each axis a direction of its own, got a singular one in {file}"
 
 
 def misfit(image: Grid, label: Grid, file: Any) -> str | None:
@@ -92,7 +99,7 @@ def misfit(image: Grid, label: Grid, file: Any) -> str | None:
         return f"expected the shape {shape} of the image, got {got} in {file}{hint}"
     if problem := fault(label, file):
         return problem
-    if image.affine is None or label.affine is None or fault(image, file):  # the image's fault is told of the image
+    if image.affine is None or label.affine is None or not _spans(image):  # that is told of the image
         return None
     if image.crs and label.crs and not _same(image.crs, label.crs):
         return f"expected the reference system {image.crs} of the image, got {label.crs} in {file}"
@@ -101,9 +108,16 @@ def misfit(image: Grid, label: Grid, file: Any) -> str | None:
     far, unit = drift(shape, image.affine, label.affine), image.unit or label.unit
     voxels = far / np.linalg.norm(_axes(image), axis=0).min(initial=np.inf)
     if voxels > TOLERANCE:
-        moved = f"{far:.3g} {unit}" if unit else f"{voxels:.3g} voxels"
+        moved = f"{float(f'{far:.3g}'):g} {unit}" if unit else f"{float(f'{voxels:.3g}'):g} voxels"
         return f"expected the affine of the image, got one that moves voxels by up to {moved} in {file}"
     return None
+
+
+def _spans(grid: Grid) -> bool:
+    """Whether the affine is one, and no two axes are the same."""
+    axes = _axes(grid)
+    finite = bool(np.isfinite(np.asarray(grid.affine)).all())
+    return finite and (not axes.size or bool(np.linalg.matrix_rank(axes) == axes.shape[1]))
 
 
 def _axes(grid: Grid) -> np.ndarray:

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 from monai.data import MetaTensor
 
+from medwsss.study.grid import is_nifti
 from medwsss.study.mapping import MapWeakLabels
-from medwsss.study.readers import suffix_of
 
 __all__ = ["to_classes"]
 
@@ -44,7 +43,7 @@ def to_classes(raw: MetaTensor, convention: MapWeakLabels, file: Any) -> MetaTen
 
 def _scaling(file: Any) -> str:
     """A header that scales what is stored: what integers seldom survive."""
-    if not isinstance(file, (str, Path)) or suffix_of(file).lower() not in (".nii.gz", ".nii"):
+    if isinstance(file, list) or not is_nifti(file):
         return ""
     stored: Any = nib.load(file).dataobj  # type: ignore[attr-defined]
     if (stored.slope, stored.inter) == (1, 0):
