@@ -140,6 +140,9 @@ def _from_hdf5(case: Case, spacing: Sequence[float]) -> Files:
     if (numbers := [_slice_number(path) for path in paths]) != list(range(len(paths))):
         raise ValueError(f"expected slices 0, 1, … of {case.name}, got {numbers}")
     slices = [_arrays(path) for path in paths]
+    for path, arrays in zip(paths, slices):
+        if (got := arrays[IMAGE].shape[1:]) != (first := slices[0][IMAGE].shape[1:]):
+            raise ValueError(f"expected slices of the size {first} of the first one, got {got} in {path}")
     volumes = {key: np.concatenate([each[key] for each in slices]).transpose(2, 1, 0) for key in KEYS}
     affine = np.diag([*spacing, 1.0])
     if isinstance(header := case.files.get("grid"), Path):

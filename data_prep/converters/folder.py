@@ -125,15 +125,20 @@ def read_labels(table: Mapping[str, Any], path: Path) -> tuple[list[str], MapWea
     kinds = {len(value) if isinstance(value, list) else type(value) for value in values}
     lists = [value for value in values if isinstance(value, list)]
     numbers = [number for value in lists for number in value]
+    meaning: dict[str, Any] = {}
     if len(kinds) == 1 and numbers and all(type(number) is int for number in numbers):
-        return list(labels), MapWeakLabels(len(labels), ignored, void, colors=list(labels.values()))
-    mapping = {value: k for k, value in enumerate(labels.values())} if kinds == {int} else {}
-    if len(mapping) != len(labels):
+        meaning = {"colors": list(labels.values())}
+    elif kinds == {int} and len(set(labels.values())) == len(labels):
+        meaning = {"mapping": {value: k for k, value in enumerate(labels.values())}}
+    else:
         raise ValueError(
             "expected a value for each class, or a list of one length (a colour [r, g, b], one 0/1 band a class), "
             f"none twice, got {table} in {path}"
         )
-    return list(labels), MapWeakLabels(len(labels), ignored, void, mapping=mapping)
+    try:
+        return list(labels), MapWeakLabels(len(labels), ignored, void, **meaning)
+    except ValueError as error:
+        raise ValueError(f"{error} in {path}") from error
 
 
 def find_files(folder: Path, pattern: str | None) -> dict[str, Path]:
