@@ -26,12 +26,13 @@ from data_prep.engine.conversion import write_study
 from data_prep.engine.options import StudyOptions, option, path_option
 from data_prep.engine.sources import Case, Dataset, File
 from data_prep.engine.splits import SECTIONS
-from data_prep.formats.encoding import encode_labels
+from data_prep.formats.encoding import copied, encode_labels, is_tiff
 from data_prep.formats.volumes import map_values
 from medwsss.files import read_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED, VOID
 from medwsss.study.datalist import label_mapper, patient_of, read_class_names
-from medwsss.study.readers import loader, stem_of, suffix_of
+from medwsss.study.grid import Grid, fault, misfit
+from medwsss.study.readers import loader, stem_of
 from medwsss.transforms import MapWeakLabels, ShortenScribble, SimulateScribble
 from medwsss.transforms.scribbles.array import KINDS
 from medwsss.transforms.thick_axis import order_of
@@ -100,7 +101,7 @@ def run(options: Options) -> int:
     first = loader()(cases[0].files[IMAGE])
     name = f"{content.get('name', path.parent.name)} ({options.kind} from {options.key})"
     classes = read_class_names(path, labels.num_classes)
-    void = VOID in labels.table.values()
+    void = VOID in labels.table.values() or any(map(is_tiff, cases[0].paths))  # which may declare nodata
     dataset = Dataset(name, classes, cases, make, [path.parent], first.ndim - 1, len(first), void)
     return write_study(dataset, options)
 
@@ -109,41 +110,61 @@ def _cases(content: Mapping[str, Any], options: Options) -> Iterator[Case]:
     """A case an item that has annotations."""
     folder = options.datalist.absolute().parent
     for section in SECTIONS:
-        for item in content.get(section) or ():
+        items = content.get(section) or []
+        if not isinstance(items, list):
+            raise ValueError(f"expected a list of items as {section}, got {items} in {options.datalist}")
+        for item in items:
             if not isinstance(item, dict):  # Decathlon's list of test images
                 continue
             drawn = section in options.sections
             from_mask = drawn and options.key != SCRIBBLE
-            if missing := {IMAGE, *([options.key] if drawn else [])} - item.keys():
+            other = LABEL if item.get(LABEL) else SCRIBBLE  # held-out strokes validate where there are no masks
+            if missing := {IMAGE, options.key if drawn else other} - {key for key, value in item.items() if value}:
                 raise ValueError(f"expected {', '.join(sorted(missing))} in every item of {section}, got {item}")
-            images = tuple(folder / name for name in ensure_tuple(item[IMAGE]))
+            images = tuple(folder / name for name in _names(item, IMAGE))
             files: dict[str, Any] = {IMAGE: images[0] if isinstance(item[IMAGE], str) else images}
-            mask = item.get(options.key if from_mask else LABEL)
-            if mask and (from_mask or mask != item.get(SCRIBBLE)):  # a list may train with its scribbles as labels
-                files[LABEL] = folder / mask
-            if SCRIBBLE in item and (not drawn or options.key == SCRIBBLE):
-                files[SCRIBBLE] = folder / item[SCRIBBLE]
+            mask = options.key if from_mask else LABEL
+            # a list may train with its scribbles as labels
+            if item.get(mask) and (from_mask or item[mask] != item.get(SCRIBBLE)):
+                files[LABEL] = folder / _names(item, mask)[0]
+            if item.get(SCRIBBLE) and (not drawn or options.key == SCRIBBLE):
+                files[SCRIBBLE] = folder / _names(item, SCRIBBLE)[0]
             patient, certain = patient_of(item)
             yield Case(stem_of(images[0]), patient if certain else stem_of(images[0]), files, section)
 
 
+def _names(item: Mapping[str, Any], key: str) -> list[str]:
+    """Files of an item: of an image, one a channel."""
+    names = item[key] if isinstance(item[key], list) and key == IMAGE else [item[key]]
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"expected a file name as {key}, got {item}")
+    return names
+
+
 def _files(case: Case, options: Options, labels: MapWeakLabels, change: Change) -> dict[str, File | list[File]]:
     """Copies of what there is, in our values, and the strokes."""
-    images = [File(suffix_of(path), path) for path in ensure_tuple(case.files[IMAGE])]
+    images = [copied(path) for path in ensure_tuple(case.files[IMAGE])]
     files: dict[str, File | list[File]] = {IMAGE: images[0] if isinstance(case.files[IMAGE], Path) else images}
     sources = {name: path for name, path in case.files.items() if name != IMAGE and isinstance(path, Path)}
-    maps = {name: map_values(np.asarray(loader()(path)), labels, path) for name, path in sources.items()}
-    files |= {name: encode_labels(array, sources[name]) for name, array in maps.items()}
+    place = Grid.of(loader()(case.files[IMAGE]))
+    if problem := fault(place, images[0].content):
+        raise ValueError(problem)
+    maps, grids = {}, {}
+    for name, path in sources.items():
+        raw = loader()(path)
+        grids[name] = Grid.of(raw)
+        if problem := misfit(place, grids[name], path):
+            raise ValueError(problem)
+        maps[name] = map_values(raw, labels, path)
+    files |= {name: encode_labels(array, sources[name], grids[name]) for name, array in maps.items()}
     if case.section in options.sections:
         source = SCRIBBLE if options.key == SCRIBBLE else LABEL
         if isinstance(change, SimulateScribble):
             change.set_random_state(case.seed(options.seed))
             if (share := float((maps[source] == UNLABELED).mean())) > _MAX_UNLABELED:
                 raise ValueError(f"expected a dense mask, got {share:.0%} unlabelled voxels in {sources[source]}")
-        order = [
-            0,
-            *(axis + 1 for axis in order_of(loader()(ensure_tuple(case.files[IMAGE])[0]))),
-        ]  # slices lie across the thick axis
+        # slices lie across the thick axis
+        order = [0, *(axis + 1 for axis in order_of(loader()(ensure_tuple(case.files[IMAGE])[0])))]
         drawn = np.asarray(change(maps[source].transpose(order))).transpose(np.argsort(order))
-        files[SCRIBBLE] = encode_labels(drawn, sources[source])
+        files[SCRIBBLE] = encode_labels(drawn, sources[source], grids[source])
     return files

@@ -29,7 +29,7 @@ from monai.utils import optional_import
 from data_prep.engine.completeness import PartialOptions, existing
 from data_prep.engine.conversion import convert
 from data_prep.engine.options import option, path_option
-from data_prep.engine.sources import Case, Dataset, Files
+from data_prep.engine.sources import Case, Dataset, Files, read_text, visible
 from data_prep.formats.encoding import encode_volume
 from data_prep.formats.volumes import load_volume, map_values, volume_files
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE
@@ -40,6 +40,7 @@ h5py, has_h5py = optional_import("h5py")
 CLASSES = ("background", "right ventricle cavity", "myocardium", "left ventricle cavity")
 LABELS, SCRIBBLES = MapWeakLabels(len(CLASSES)), MapWeakLabels.of(SCHEMAS["acdc"]())
 PATIENTS = [f"patient{number:03d}" for number in range(1, 101)]
+KEYS = (IMAGE, SCRIBBLE, LABEL)  #: of an HDF5 file
 VOLUMES, SLICES = "ACDC_training_volumes", "ACDC_training_slices"
 
 
@@ -78,7 +79,8 @@ def _nifti_cases(source: Path, scribbles: Path | None) -> list[Case]:
     if not training.is_dir():
         raise ValueError(f"expected a folder training, {VOLUMES} or {SLICES} in {source}, got none")
     cases = []
-    for folder in [training / patient for patient in PATIENTS] + sorted(source.glob("testing/patient*/")):
+    tests = [path for path in visible(source, "testing/patient*") if path.is_dir()]
+    for folder in [training / patient for patient in PATIENTS] + tests:
         section = None if folder.parent == training else "test"
         if not folder.is_dir():
             cases.append(Case(folder.name, folder.name, {IMAGE: folder}, section))  # for the list of what is missing
@@ -94,7 +96,7 @@ def _nifti_cases(source: Path, scribbles: Path | None) -> list[Case]:
 
 def _frames(path: Path) -> list[int]:
     """Numbers of the end-diastolic and the end-systolic frame."""
-    frames = dict(re.findall(r"^(ED|ES):\s*(\d+)", path.read_text(), re.MULTILINE))
+    frames = dict(re.findall(r"^(ED|ES):\s*(\d+)", read_text(path), re.MULTILINE))
     if frames.keys() != {"ED", "ES"}:
         raise ValueError(f"expected lines ED and ES in {path}, got {sorted(frames)}")
     return sorted(map(int, frames.values()))
@@ -102,7 +104,7 @@ def _frames(path: Path) -> list[int]:
 
 def _hdf5_cases(source: Path, scribbles: Path | None) -> list[Case]:
     slices: dict[str, list[Path]] = defaultdict(list)
-    for path in (source / (VOLUMES if (source / VOLUMES).is_dir() else SLICES)).glob("patient*_frame*.h5"):
+    for path in visible(source / (VOLUMES if (source / VOLUMES).is_dir() else SLICES), "patient*_frame*.h5"):
         slices[path.stem.partition("_slice_")[0]].append(path)
     cases = []
     for name, paths in sorted(slices.items()):
@@ -117,26 +119,37 @@ def _slice_number(path: Path) -> int:
     return int(path.stem.partition("_slice_")[2] or 0)
 
 
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """Image, scribble and mask of one file, ``z y x``."""
+    try:
+        with h5py.File(path) as file:
+            if missing := [key for key in KEYS if not isinstance(file.get(key), h5py.Dataset)]:
+                raise ValueError(f"expected image, scribble and label in {path}, got none of {missing}")
+            arrays = {key: np.asarray(file[key]) for key in KEYS}
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"expected HDF5, got {type(error).__name__} in {path}: {error}") from error
+    shapes = {array.shape for array in arrays.values()}
+    if len(shapes) > 1 or arrays[IMAGE].ndim not in (2, 3):
+        raise ValueError(f"expected arrays of one shape, two axes or three, got {sorted(shapes)} in {path}")
+    return {key: array.reshape(-1, *array.shape[-2:]) for key, array in arrays.items()}
+
+
 def _from_hdf5(case: Case, spacing: Sequence[float]) -> Files:
     """NIfTI from volumes ``z y x``, or from all slices ``y x`` of one."""
     paths = [path for path in case.paths if path.suffix == ".h5"]
     if (numbers := [_slice_number(path) for path in paths]) != list(range(len(paths))):
         raise ValueError(f"expected slices 0, 1, … of {case.name}, got {numbers}")
-    volumes = {}
-    for key in (IMAGE, SCRIBBLE, LABEL):
-        parts = []
-        for path in paths:
-            with h5py.File(path) as file:
-                if key not in file:
-                    raise ValueError(f"expected image, scribble and label in {path}, got {sorted(file)}")
-                parts.append(file[key][:])
-        volumes[key] = np.concatenate([part.reshape(-1, *part.shape[-2:]) for part in parts]).transpose(2, 1, 0)
+    slices = [_arrays(path) for path in paths]
+    for path, arrays in zip(paths, slices):
+        if (got := arrays[IMAGE].shape[1:]) != (first := slices[0][IMAGE].shape[1:]):
+            raise ValueError(f"expected slices of the size {first} of the first one, got {got} in {path}")
+    volumes = {key: np.concatenate([each[key] for each in slices]).transpose(2, 1, 0) for key in KEYS}
     affine = np.diag([*spacing, 1.0])
     if isinstance(header := case.files.get("grid"), Path):
         grid = load_volume(header)
         if grid.shape != volumes[IMAGE].shape:
             raise ValueError(f"expected the shape {volumes[IMAGE].shape} of the image, got {grid.shape} in {header}")
         affine = grid.affine
-    volumes[SCRIBBLE] = map_values(volumes[SCRIBBLE], SCRIBBLES, paths[0])
-    volumes[LABEL] = map_values(volumes[LABEL], LABELS, paths[0])
+    for key, convention in ((SCRIBBLE, SCRIBBLES), (LABEL, LABELS)):
+        (volumes[key],) = map_values(volumes[key][None], convention, paths[0])
     return {key: encode_volume(volume, affine) for key, volume in volumes.items()}

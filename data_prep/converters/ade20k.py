@@ -20,7 +20,7 @@ from pathlib import Path
 from data_prep.engine.completeness import PartialOptions, existing
 from data_prep.engine.conversion import convert
 from data_prep.engine.options import path_option
-from data_prep.engine.sources import Case, Dataset
+from data_prep.engine.sources import Case, Dataset, read_text, visible
 from data_prep.formats.pictures import Annotation, AnnotationOptions, picture_files
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED
 from medwsss.transforms import MapWeakLabels
@@ -59,7 +59,7 @@ def list_cases(source: Path, blocks: Path | None) -> list[Case]:
     """A case an image; its other files need not exist."""
     cases = []
     for section in ("training", "validation"):  # the folders are named like our sections
-        for image in sorted((source / "images" / section).glob("*.jpg")):
+        for image in visible(source / "images" / section, "*.jpg"):
             files = {IMAGE: image, LABEL: source / "annotations" / section / f"{image.stem}.png"}
             if blocks is not None and section == "training":
                 files[SCRIBBLE] = blocks / f"{image.stem}.png"
@@ -76,7 +76,7 @@ def read_names(source: Path) -> list[str]:
     path = source / "objectInfo150.txt"
     if not path.exists():
         return [f"class {k}" for k in range(NUM_CLASSES)]
-    rows = [line.split("\t") for line in path.read_text().splitlines()[1:] if line.strip()]
+    rows = [line.split("\t") for line in read_text(path).splitlines()[1:] if line.strip()]
     if [row[0].strip() for row in rows] != [str(k + 1) for k in range(NUM_CLASSES)]:
         raise ValueError(f"expected rows 1 to {NUM_CLASSES}, got {len(rows)} others in {path}")
     return [row[-1].strip() for row in rows]

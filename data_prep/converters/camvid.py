@@ -15,7 +15,7 @@ from pathlib import Path
 
 from data_prep.engine.completeness import PartialOptions, existing
 from data_prep.engine.conversion import convert
-from data_prep.engine.sources import Case, Dataset
+from data_prep.engine.sources import Case, Dataset, visible
 from data_prep.formats.pictures import Annotation, AnnotationOptions, annotation_option, picture_files
 from medwsss.keys import IMAGE, LABEL
 from medwsss.study.readers import SUFFIXES, suffix_of
@@ -53,7 +53,7 @@ def list_cases(source: Path) -> list[Case]:
     cases = []
     for folder, section in SECTIONS.items():
         for images, masks in ((folder, f"{folder}annot"), (f"images/{folder}", f"labels/{folder}")):
-            for image in sorted(path for path in (source / images).glob("*") if suffix_of(path).lower() in SUFFIXES):
+            for image in [path for path in visible(source / images, "*") if suffix_of(path).lower() in SUFFIXES]:
                 files = {IMAGE: image, LABEL: source / masks / f"{image.stem}.png"}
                 cases.append(Case(image.stem, image.stem, files, section))
     return cases

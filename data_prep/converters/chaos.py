@@ -19,19 +19,21 @@ import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from monai.data import MetaTensor
 from monai.utils import optional_import
-from PIL import Image
 
 from data_prep.engine.completeness import PartialOptions, existing
 from data_prep.engine.conversion import convert
 from data_prep.engine.options import option
-from data_prep.engine.sources import Case, Dataset, Files
+from data_prep.engine.sources import Case, Dataset, Files, visible
 from data_prep.formats.encoding import encode_volume
-from data_prep.formats.volumes import map_values
+from data_prep.formats.pictures import load
+from data_prep.formats.volumes import one_channel
 from medwsss.keys import IMAGE, LABEL
+from medwsss.study.labels import to_classes
 from medwsss.transforms import MapWeakLabels
 
 pydicom, has_pydicom = optional_import("pydicom")
@@ -66,9 +68,9 @@ def run(options: Options) -> int:
     if not root.is_dir():
         raise ValueError(f"expected a folder Train_Sets/{modality} in {options.source}, got none")
     cases = []
-    for folder in sorted((path for path in root.iterdir() if path.is_dir()), key=_numbers):
-        slices = tuple(sorted((folder / images).glob("*.dcm"), key=_numbers)) or (folder / images / "*.dcm",)
-        grounds = tuple(sorted((folder / masks).glob("*.png"), key=_numbers)) or (folder / masks / "*.png",)
+    for folder in sorted((path for path in visible(root, "*") if path.is_dir()), key=_numbers):
+        slices = tuple(sorted(visible(folder / images, "*.dcm"), key=_numbers)) or (folder / images / "*.dcm",)
+        grounds = tuple(sorted(visible(folder / masks, "*.png"), key=_numbers)) or (folder / masks / "*.png",)
         cases.append(Case(f"{modality}_{folder.name}", folder.name, {IMAGE: slices, LABEL: grounds}))
     cases = existing(cases, {None: PATIENTS}, options.partial)
     labels = MapWeakLabels(len(CLASSES[modality]), mapping={grey: k for k, grey in enumerate(GREYS[modality])})
@@ -86,7 +88,7 @@ def _volume(case: Case, labels: MapWeakLabels) -> Files:
     assert isinstance(slices, tuple) and isinstance(masks, tuple)
     if len(slices) != len(masks):
         raise ValueError(f"expected a mask a slice, got {len(masks)} for {len(slices)} in {masks[0].parent}")
-    data = [pydicom.dcmread(path) for path in slices]
+    data, planes = zip(*map(_read, slices))
     across, down = np.reshape(np.asarray(data[0].ImageOrientationPatient, float), (2, 3))
     normal = np.cross(across, down)
     positions = np.array([each.ImagePositionPatient for each in data], float)
@@ -102,15 +104,36 @@ def _volume(case: Case, labels: MapWeakLabels) -> Files:
     affine = np.eye(4)
     affine[:3] = np.stack([across * column_spacing, down * row_spacing, step, positions[order[0]]], axis=1)
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM's axes run to the left and back, NIfTI's right and front
-    image = np.stack([_intensities(data[k]) for k in order]).transpose(2, 1, 0)
-    mask = np.stack([np.asarray(Image.open(masks[k]).convert("L")) for k in order]).transpose(2, 1, 0)
-    if mask.shape != image.shape:
-        raise ValueError(f"expected the shape {image.shape} of the image, got {mask.shape} in {masks[0].parent}")
-    return {IMAGE: encode_volume(image, affine), LABEL: encode_volume(map_values(mask, labels, masks[0]), affine)}
+    drawn = [_mask(path, labels) for path in masks]
+    for path, plane in zip([*slices, *masks], [*planes, *drawn]):
+        if plane.shape != planes[0].shape:
+            raise ValueError(f"expected the shape {planes[0].shape} of the first slice, got {plane.shape} in {path}")
+    return {
+        key: encode_volume(np.stack([stack[k] for k in order]).transpose(2, 1, 0), affine)
+        for key, stack in ((IMAGE, planes), (LABEL, drawn))
+    }
 
 
-def _intensities(data: Any) -> np.ndarray:
-    """Stored values times slope plus intercept, as integers where they are some."""
-    values = data.pixel_array * float(data.get("RescaleSlope", 1)) + float(data.get("RescaleIntercept", 0))
+def _read(path: Path) -> tuple[Any, np.ndarray]:
+    """Header and intensities, rows first, of one slice: stored values times slope plus intercept.
+
+    They are integers where all values are some.
+    """
+    try:
+        data = pydicom.dcmread(path)
+        values = data.pixel_array * float(data.get("RescaleSlope", 1)) + float(data.get("RescaleIntercept", 0))
+        place = [*data.ImageOrientationPatient, *data.ImagePositionPatient, *data.PixelSpacing]
+    except Exception as error:  # pydicom's are of many types, an AttributeError for a tag that is missing among them
+        raise ValueError(f"expected a DICOM slice, got {type(error).__name__} in {path}: {error}") from error
+    if values.ndim != 2 or len(place) != 11 or not np.isfinite(np.asarray(place, float)).all():
+        raise ValueError(f"expected one grey slice and its place, got shape {values.shape} at {place} in {path}")
     integers: np.ndarray = values.astype(np.int16)
-    return integers if (values == integers).all() else values.astype(np.float32)
+    return data, integers if (values == integers).all() else values.astype(np.float32)
+
+
+def _mask(path: Path, labels: MapWeakLabels) -> np.ndarray:
+    """Classes of one slice, rows first."""
+    raw = load(path)
+    if raw.meta.get("mode") == "1":  # black and white
+        raw = cast(MetaTensor, raw * np.iinfo(np.uint8).max)
+    return np.asarray(to_classes(one_channel(raw), labels, path)[0]).T

@@ -18,7 +18,7 @@ from pathlib import Path
 from data_prep.engine.completeness import PartialOptions, existing
 from data_prep.engine.conversion import convert
 from data_prep.engine.options import path_option
-from data_prep.engine.sources import Case, Dataset, Files
+from data_prep.engine.sources import Case, Dataset, Files, visible
 from data_prep.formats.pictures import Annotation, AnnotationOptions, files_by, picture_files
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED
 from medwsss.transforms import MapWeakLabels
@@ -62,10 +62,10 @@ def run(options: Options) -> int:
 
 def list_cases(source: Path, blocks: Path | None) -> list[Case]:
     """A case an image; its other files need not exist."""
-    sparse = {} if blocks is None else files_by(blocks.rglob("*.png"), _frame)
+    sparse = {} if blocks is None else files_by(visible(blocks, "**/*.png"), _frame)
     cases = []
     for folder, section in SECTIONS.items():
-        for image in sorted((source / "leftImg8bit" / folder).glob("*/*_leftImg8bit.png")):
+        for image in visible(source / "leftImg8bit" / folder, "*/*_leftImg8bit.png"):
             frame = _frame(image)
             stem = source / "gtFine" / folder / image.parent.name / f"{frame}_gtFine_"
             masks = [stem.with_name(f"{stem.name}{kind}.png") for kind in LABELS]

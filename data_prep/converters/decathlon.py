@@ -7,7 +7,8 @@
 
 The official lists have no validation section (and a ``test`` section of bare names, without labels): a fifth of the
 cases becomes one, by seed. Lists that go further are understood: a ``validation`` section is kept, an item may name a
-``scribble`` (with ``scribble_ignore_value`` in the list), its dense mask as ``mask`` and its ``patient``.
+``scribble`` (with ``scribble_ignore_value`` in the list), beside a label or instead of one, its dense mask as ``mask``
+and its ``patient``.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.engine.conversion import convert
+from data_prep.engine.description import check_count, count_channels, names_by_number
 from data_prep.engine.options import ConverterOptions
 from data_prep.engine.sources import Case, Dataset
 from data_prep.engine.splits import SECTIONS
 from data_prep.formats.volumes import volume_files
 from medwsss.files import read_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE
-from medwsss.study.datalist import label_names
 from medwsss.study.readers import stem_of
 from medwsss.transforms import MapWeakLabels
 
@@ -33,55 +34,47 @@ Options = ConverterOptions
 
 def run(options: Options) -> int:
     """Convert."""
-    source = options.source
-    description = read_json(source / "dataset.json", "a description of the data")
-    labels = class_names(description, source)
-    ignored = description.get("scribble_ignore_value", ())
-    channels = max(1, len(description.get("modality", ())))
+    path = options.source / "dataset.json"
+    description = read_json(path, "a description of the data")
+    labels = class_names(description, path)
+    channels = count_channels(description, path, default=1)
     make = partial(
         volume_files,
         labels=MapWeakLabels(len(labels)),
-        scribbles=MapWeakLabels(len(labels), ignored),
+        scribbles=MapWeakLabels(len(labels), description.get("scribble_ignore_value", ())),
         in_channels=channels,
     )
-    sections = [section for section in SECTIONS[:2] if description.get(section)]
-    cases = [
-        _case(source, item, section if "validation" in sections else None)
-        for section in sections
-        for item in description[section]
-    ]
-    expected = description.get("numTraining", len(description.get("training", ())))
-    if (found := len(description.get("training", ()))) != expected:
-        raise ValueError(f"expected numTraining = {expected} items in {source / 'dataset.json'}, got {found}")
-    name = str(description.get("name", source.name))
-    return convert(Dataset(name, labels, cases, make, [source], in_channels=channels), options)
+    items = {section: description[section] for section in SECTIONS[:2] if description.get(section)}
+    if wrong := [section for section, listed in items.items() if not isinstance(listed, list)]:
+        raise ValueError(f"expected lists of items, got something else as {' and '.join(wrong)} in {path}")
+    published = "validation" in items
+    cases = [_case(path, item, section if published else None) for section in items for item in items[section]]
+    check_count(description, len(items.get("training", ())), "items", path)
+    name = str(description.get("name", options.source.name))
+    return convert(Dataset(name, labels, cases, make, [options.source], in_channels=channels), options)
 
 
-def class_names(description: Mapping[str, Any], source: Path) -> list[str]:
+def class_names(description: Mapping[str, Any], path: Path) -> list[str]:
     """Names of the classes 0 … K−1 by the list's ``labels``.
 
     Raises:
         ValueError: for numbers with gaps, two names of a number, and names without a number.
     """
-    path = source / "dataset.json"
-    try:
-        names = label_names(description)
-    except ValueError as error:
-        raise ValueError(f"{error} in {path}") from error
-    if not names or sorted(names) != list(range(len(description["labels"]))):
+    names = names_by_number(description, path)
+    if sorted(names) != list(range(len(names))):
         raise ValueError(f"expected labels 0, 1, … in {path}, got {sorted(names)}")
     return [names[k] for k in sorted(names)]
 
 
-def _case(source: Path, item: Mapping[str, str], section: str | None) -> Case:
-    if missing := {IMAGE, LABEL} - item.keys():
-        raise ValueError(
-            f"expected image and label, got an item without {missing} in {source / 'dataset.json'}: {item}"
-        )
-    files = {IMAGE: source / item[IMAGE], LABEL: source / item.get("mask", item[LABEL])}
-    if section != "validation" and SCRIBBLE in item:
-        files[SCRIBBLE] = source / item[SCRIBBLE]
-    if files.get(SCRIBBLE) == files[LABEL]:  # a list may train with its scribbles as labels
-        del files[LABEL]
+def _case(path: Path, item: Any, section: str | None) -> Case:
+    keys = item.keys() & {IMAGE, LABEL, SCRIBBLE, "mask"} if isinstance(item, dict) else set()
+    if IMAGE not in keys or keys == {IMAGE} or not all(isinstance(item[key], str) for key in keys):
+        raise ValueError(f"expected an image and a label, or a scribble, by their file names, got {item} in {path}")
+    named = {IMAGE: item[IMAGE], LABEL: item.get("mask", item.get(LABEL)), SCRIBBLE: item.get(SCRIBBLE)}
+    if named[SCRIBBLE] == named[LABEL]:  # a list may train with its scribbles as labels
+        del named[LABEL]
+    elif section == "validation" and named[LABEL]:
+        del named[SCRIBBLE]
+    files = {key: path.parent / value for key, value in named.items() if value}
     name = stem_of(files[IMAGE])
-    return Case(name, item.get("patient", name), files, section)
+    return Case(name, str(item.get("patient", name)), files, section)

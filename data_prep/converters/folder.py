@@ -15,14 +15,19 @@ are no class: nobody annotated them (ignore_values), or there is no image (void_
     {"labels": {"other": 0, "road": 1}, "ignore_values": [2], "void_values": []}
     {"labels": {"water": [226, 169, 41], "land": [132, 41, 246]}, "ignore_values": [[0, 0, 0]]}
 
+    {"labels": {"water": [1, 0], "land": [0, 1]}, "ignore_values": [[0, 0]]}        one band, 0 or 1, a class
+
 Palette pictures count by their indices. Of NPY files, two axes are rows and columns, three a volume. Images with
-strokes (--scribbles) need no mask; they go to training. Others are split by seed, whole patients (--patient-pattern).
+strokes (--scribbles) need no mask: where others have both, those with strokes alone train, those with a mask alone
+validate; the rest is split by seed, whole patients (--patient-pattern). Where nothing has a mask, strokes validate.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -31,15 +36,18 @@ from typing import Any
 
 from data_prep.engine.conversion import convert
 from data_prep.engine.options import ConverterOptions, option, path_option
-from data_prep.engine.sources import Case, Dataset
-from data_prep.formats.encoding import is_nifti
-from data_prep.formats.pictures import files_by, load, picture_files
+from data_prep.engine.sources import Case, Dataset, visible
+from data_prep.formats.encoding import is_tiff
+from data_prep.formats.pictures import files_by, is_turned, load, picture_files
 from data_prep.formats.volumes import volume_files
 from medwsss.files import read_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE
+from medwsss.study.grid import is_nifti
 from medwsss.study.problems import raise_problems
 from medwsss.study.readers import SUFFIXES, suffix_of
 from medwsss.transforms import MapWeakLabels
+
+MASKS = "labels"  #: where they are, if nobody says
 
 
 def _regex(text: str) -> str:
@@ -59,7 +67,9 @@ class Options(ConverterOptions):
     """Of the command."""
 
     images: str = option("below the source (default: %(default)s)", default="images", metavar="DIR")
-    masks: str = option("below the source (default: %(default)s)", default="labels", metavar="DIR")
+    masks: str | None = option(
+        "below the source (default: labels; with --scribbles, if there is one)", default=None, metavar="DIR"
+    )
     scribbles: str | None = option("below the source (default: none)", default=None, metavar="DIR")
     image_pattern: str | None = _pattern("of the images; its first group is the key")
     mask_pattern: str | None = _pattern("of the masks; its first group is the key")
@@ -74,6 +84,8 @@ def run(options: Options) -> int:
     names, labels = read_labels(table, options.labels)
     patterns = {IMAGE: options.image_pattern, LABEL: options.mask_pattern, SCRIBBLE: options.scribble_pattern}
     folders = {IMAGE: options.images, LABEL: options.masks, SCRIBBLE: options.scribbles}
+    if options.masks is None and (options.scribbles is None or (options.source / MASKS).is_dir()):
+        folders[LABEL] = MASKS
     roots = {key: options.source / folder for key, folder in folders.items() if folder}
     found = {key: find_files(root, patterns[key]) for key, root in roots.items()}
     cases = match(found, options.patient_pattern)
@@ -86,9 +98,12 @@ def run(options: Options) -> int:
         make = partial(
             picture_files, labels=labels, scribbles=labels, in_channels=in_channels, spatial_dims=spatial_dims
         )
-    void = bool(table.get("void_values")) or any(
-        suffix_of(path).lower() in (".tif", ".tiff") for path in cases[0].paths
-    )
+    void = bool(table.get("void_values")) or any(map(is_tiff, cases[0].paths))
+    if turned := [path for case in cases for path in case.paths if is_turned(path)]:
+        print(
+            f"note: {len(turned)} pictures are stored in another orientation than they are displayed in (EXIF), "
+            f"{turned[0]} first: their masks and strokes have to be as displayed"
+        )
     name = options.source.resolve().name
     return convert(
         Dataset(name, names, cases, make, list(roots.values()), spatial_dims, in_channels, void, table), options
@@ -108,32 +123,58 @@ def read_labels(table: Mapping[str, Any], path: Path) -> tuple[list[str], MapWea
     ignored, void = (value if isinstance(value, list) else [value] for value in others)
     values = [*labels.values(), *ignored, *void]
     kinds = {len(value) if isinstance(value, list) else type(value) for value in values}
-    if kinds == {3}:
-        return list(labels), MapWeakLabels(len(labels), ignored, void, colors=list(labels.values()))
-    mapping = {value: k for k, value in enumerate(labels.values())} if kinds == {int} else {}
-    if len(mapping) != len(labels):
-        raise ValueError(f"expected a value or a colour [r, g, b] for each class, none twice, got {table} in {path}")
-    return list(labels), MapWeakLabels(len(labels), ignored, void, mapping=mapping)
+    lists = [value for value in values if isinstance(value, list)]
+    numbers = [number for value in lists for number in value]
+    meaning: dict[str, Any] = {}
+    if len(kinds) == 1 and numbers and all(type(number) is int for number in numbers):
+        meaning = {"colors": list(labels.values())}
+    elif kinds == {int} and len(set(labels.values())) == len(labels):
+        meaning = {"mapping": {value: k for k, value in enumerate(labels.values())}}
+    else:
+        raise ValueError(
+            "expected a value for each class, or a list of one length (a colour [r, g, b], one 0/1 band a class), "
+            f"none twice, got {table} in {path}"
+        )
+    try:
+        return list(labels), MapWeakLabels(len(labels), ignored, void, **meaning)
+    except ValueError as error:
+        raise ValueError(f"{error} in {path}") from error
 
 
 def find_files(folder: Path, pattern: str | None) -> dict[str, Path]:
     """The files in ``folder`` by key.
 
     Raises:
-        ValueError: for none, and for two of one key.
+        ValueError: for none, saying what is there, and for two of one key.
     """
-    keys = {}
-    for path in folder.rglob("*"):
+    if not folder.is_dir():
+        raise ValueError(f"expected a folder, got none at {folder}")
+    keys, others = {}, Counter[str]()
+    for path in filter(Path.is_file, visible(folder, "**/*")):
         suffix, name = suffix_of(path), path.relative_to(folder).as_posix()
-        if suffix.lower() in SUFFIXES and not path.name.startswith("."):
-            matched = re.fullmatch(pattern or f"(.+){re.escape(suffix)}", name, 0 if pattern else re.IGNORECASE)
-            if matched:
-                keys[path] = _group(matched)
+        matched = re.fullmatch(pattern or f"(.+){re.escape(suffix)}", name, 0 if pattern else re.IGNORECASE)
+        if suffix.lower() in SUFFIXES and matched:
+            keys[path] = unicodedata.normalize("NFC", _group(matched))  # macOS writes an umlaut as two characters
+        else:
+            others[suffix or "without an ending"] += 1
     if not keys:
         raise ValueError(
             f"expected files ({', '.join(SUFFIXES)}) that match {pattern or 'by suffix'}, got none in {folder}"
+            + _instead(others)
         )
-    return files_by(keys, keys.__getitem__)
+    try:
+        return files_by(keys, keys.__getitem__)
+    except ValueError as error:
+        raise ValueError(f"{error}: a pattern leaves files out; one map a class has to become one map") from error
+
+
+def _instead(others: Mapping[str, int]) -> str:
+    """What a folder holds that is not wanted."""
+    if not others:
+        return ", which holds no files"
+    listed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
+    known = any(suffix.lower() in SUFFIXES for suffix in others)
+    return f", but {listed}" + ("" if known else ": convert them to pictures or volumes of labels first")
 
 
 def match(found: Mapping[str, Mapping[str, Path]], patient_pattern: str | None) -> list[Case]:
@@ -141,7 +182,7 @@ def match(found: Mapping[str, Mapping[str, Path]], patient_pattern: str | None) 
 
     Raises:
         ValueError: a line each for images without mask and strokes, masks and strokes without image, and keys in which
-            the pattern finds no patient; and if no image has a mask.
+            the pattern finds no patient.
     """
     images = found[IMAGE]
     problems, cases = [], []
@@ -157,9 +198,7 @@ def match(found: Mapping[str, Mapping[str, Path]], patient_pattern: str | None) 
         if patient_pattern and not patient:
             problems.append(f"expected {patient_pattern} to find the patient, got none in {key}")
         whose = _group(patient) if patient else key
-        cases.append(Case(key.replace("/", "_"), whose, files, None if LABEL in files else "training"))
-    if not any(LABEL in case.files for case in cases):
-        problems.append("expected a mask for some image: validation needs them, got none")
+        cases.append(Case(key.replace("/", "_"), whose, files))
     raise_problems(problems)
     return cases
 

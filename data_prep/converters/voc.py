@@ -18,16 +18,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
-import numpy as np
+from monai.data import MetaTensor
 from scipy.io import loadmat
 
 from data_prep.engine.completeness import PartialOptions, existing
 from data_prep.engine.conversion import convert
 from data_prep.engine.options import option, path_option
-from data_prep.engine.sources import Case, Dataset, Files
+from data_prep.engine.sources import Case, Dataset, Files, read_text
 from data_prep.formats.pictures import load, picture_files
 from data_prep.formats.polylines import draw, read_polylines
+from data_prep.formats.volumes import one_channel
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED
 from medwsss.transforms import MapWeakLabels, ShortenScribble
 
@@ -100,30 +102,31 @@ def make_files(case: Case, ratio: float) -> Files:
     return picture_files(case, LABELS, SCRIBBLES, read_mask=read_mask, read_strokes=strokes)
 
 
-def read_mask(path: Path) -> np.ndarray:
+def read_mask(path: Path) -> MetaTensor:
     """A picture, or SBD's ``.mat``."""
     if path.suffix != ".mat":
-        return np.asarray(load(path))
+        return load(path)
     try:
-        return np.asarray(loadmat(path)["GTcls"]["Segmentation"][0, 0].T[None])
-    except (KeyError, ValueError, IndexError) as error:
+        return MetaTensor(loadmat(path)["GTcls"]["Segmentation"][0, 0].T[None])
+    except Exception as error:  # SciPy's are of many types
         raise ValueError(f"expected GTcls.Segmentation as in SBD, got {error} in {path}") from error
 
 
-def read_strokes(path: Path, ratio: float) -> np.ndarray:
+def read_strokes(path: Path, ratio: float) -> MetaTensor:
     """Polylines or a picture, shortened to ``ratio`` of their length."""
     if path.suffix == ".xml":
         size, polylines = read_polylines(path)
         classes = {name: k for k, name in enumerate(CLASSES)} | SHORT_NAMES
         try:
-            return draw(polylines, classes, size, WIDTH, ratio)[None]
+            return MetaTensor(draw(polylines, classes, size, WIDTH, ratio)[None])
         except ValueError as error:
             raise ValueError(f"{error} in {path}") from error
-    return np.asarray(ShortenScribble(ratio)(load(path)))
+    strokes = one_channel(load(path))
+    return cast(MetaTensor, ShortenScribble(ratio)(strokes)) if len(strokes) == 1 else strokes
 
 
 def _names(path: Path) -> dict[str, None]:
     """The words of a list, in order."""
     if not path.is_file():
         raise ValueError(f"expected a list of names, got no file {path}")
-    return dict.fromkeys(path.read_text().split())
+    return dict.fromkeys(read_text(path).split())

@@ -16,7 +16,7 @@ from functools import partial
 from data_prep.engine.completeness import PartialOptions, existing
 from data_prep.engine.conversion import convert
 from data_prep.engine.options import option
-from data_prep.engine.sources import Case, Dataset
+from data_prep.engine.sources import Case, Dataset, visible
 from data_prep.engine.splits import SECTIONS
 from data_prep.formats.volumes import volume_files
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED
@@ -49,7 +49,7 @@ def run(options: Options) -> int:
     sections = [section for section in SECTIONS if section != "test" or (root / "labelsTs").is_dir()]
     cases = []
     for section in sections:
-        for image in sorted((root / f"images{ENDINGS[section]}").glob("*.nii.gz")):
+        for image in visible(root / f"images{ENDINGS[section]}", "*.nii.gz"):
             files = {IMAGE: image, LABEL: root / f"labels{ENDINGS[section]}" / image.name}
             if has_scribbles and section == "training":
                 files[SCRIBBLE] = root / "scribblesTr" / image.name

@@ -31,8 +31,9 @@ from tqdm import tqdm
 
 from data_prep.engine.journal import Item, Journal
 from data_prep.engine.options import ConverterOptions, StudyOptions, content_of
+from data_prep.engine.sections import in_sections, unlike
 from data_prep.engine.sources import Case, Dataset, File, Files
-from data_prep.engine.splits import SECTIONS, assign_sections
+from data_prep.engine.splits import SECTIONS
 from data_prep.engine.summary import summary
 from medwsss.files import write_atomically, write_json
 from medwsss.keys import LABEL, SCRIBBLE, UNLABELED, VOID
@@ -44,7 +45,7 @@ DATALIST = "dataset.json"
 
 def convert(dataset: Dataset, options: ConverterOptions) -> int:
     """Write ``dataset`` by :func:`write_study`, its cases in the sections of the split that ``options`` ask for."""
-    return write_study(replace(dataset, cases=_in_sections(dataset.cases, options)), options)
+    return write_study(replace(dataset, cases=in_sections(dataset.cases, options)), options)
 
 
 def write_study(dataset: Dataset, options: StudyOptions) -> int:
@@ -59,13 +60,14 @@ def write_study(dataset: Dataset, options: StudyOptions) -> int:
 
     Raises:
         ValueError: before anything is written for folders inside one another, an output in use, two cases of one
-            name, sources that are missing or lie outside their folder, and a disk with less room than they take; at
-            the end, a line each, for cases whose files are not as they should be (others are kept).
+            name, sources that are missing or (unless ``allow_outside``) lie outside their folder, sections of which
+            some cases have strokes, or masks, and others none, and a disk with less room than they take; at the end,
+            a line each, for cases whose files are not as they should be (others are kept).
         OSError: as soon as a file cannot be written (disk full, no permission).
     """
     output = options.output
     _check_folders(dataset.roots, output)
-    _check_cases(dataset)
+    _check_cases(dataset, options.allow_outside)
     fingerprint = _fingerprint(dataset, options)
     journal = Journal(output, output / DATALIST, fingerprint, options.force)
     if not journal.complete:
@@ -90,26 +92,24 @@ def _check_folders(roots: Iterable[Path], output: Path) -> None:
             raise ValueError(f"expected source and output apart from each other, got {root} and {output}")
 
 
-def _in_sections(cases: Sequence[Case], options: ConverterOptions) -> list[Case]:
-    patients = {case.patient for case in cases if options.split or case.section is None}
-    if not patients:
-        return list(cases)
-    sections = assign_sections(patients, options.split, options.fold, options.seed, options.validation_share)
-    placed = (replace(case, section=sections.get(case.patient, case.section)) for case in cases)
-    return [case for case in placed if case.section and (case.patient in sections or not options.split)]
-
-
-def _check_cases(dataset: Dataset) -> None:
+def _check_cases(dataset: Dataset, allow_outside: bool) -> None:
     if not dataset.cases:
         raise ValueError(f"expected at least one case, got none in {', '.join(map(str, dataset.roots))}")
     counts = Counter(case.name for case in dataset.cases)
     problems = [f"expected one case of a name, got {n} named {name}" for name, n in counts.items() if n > 1]
+    problems += unlike(dataset.cases)
     folders = [root.resolve() for root in dataset.roots]
     for path in dict.fromkeys(path for case in dataset.cases for path in case.paths):
-        if not path.exists():
-            problems.append(f"expected an existing file, got {path}")
-        elif not any(path.resolve().is_relative_to(folder) for folder in folders):
-            problems.append(f"expected a file inside the source folder, got a link to {path.resolve()}: {path}")
+        real = path.resolve()
+        if not path.is_file():
+            hint = (
+                ": a folder" if path.is_dir() else r" (folders are divided by /, not by \)" if "\\" in str(path) else ""
+            )
+            problems.append(f"expected an existing file, got {path}{hint}")
+        elif not allow_outside and not any(real.is_relative_to(folder) for folder in folders):
+            problems.append(
+                f"expected a file in the folder of the source (or --allow-outside), got {path}: it is {real}"
+            )
     raise_problems(problems)
 
 
@@ -152,11 +152,15 @@ def _convert_case(case: Case, make: Callable[[Case], Files], output: Path) -> It
             stems = [case.name] if isinstance(value, File) else [f"{case.name}_{k:04d}" for k in range(len(files))]
             names = [f"{key}s/{stem}{file.suffix}" for stem, file in zip(stems, files)]
             contents |= {name: file.read() for name, file in zip(names, files)}
+            for stem, file in zip(stems, files):
+                contents |= {f"{key}s/{stem}{ending}": path.read_bytes() for ending, path in file.beside.items()}
             item[key] = names[0] if isinstance(value, File) else names
-        if not item.keys() & ({SCRIBBLE, LABEL} if case.section == "training" else {LABEL}):
-            raise ValueError(f"expected {'annotations' if case.section == 'training' else 'a dense mask'}, got none")
-    except Exception as error:  # whatever a reader raises: the user gets a list of all bad files
-        return f"{case.name}: {'' if isinstance(error, ValueError) else type(error).__name__ + ': '}{error}"
+        if not item.keys() & {SCRIBBLE, LABEL}:
+            raise ValueError("expected annotations, got none")
+    except (ValueError, OSError) as error:  # the user gets a list of all bad files
+        return f"{case.name}: {error}"
+    except Exception as error:  # what a library raises of a file: whichever it is, it is one of these
+        return f"{case.name}: {type(error).__name__}: {error} in {', '.join(map(str, case.paths))}"
     for name, content in contents.items():
         write_atomically(memoryview(content), output / name)
     return {**item, "patient": case.patient}

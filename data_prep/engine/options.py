@@ -45,6 +45,9 @@ class StudyOptions:
 
     output: Path = path_option("folder for the study: absent, empty or unfinished")
     workers: int = option("processes (default: one a core)", default=os.cpu_count() or 1, content=False)
+    allow_outside: bool = option(
+        "accept files outside the source folder, as links to them are", default=False, content=False
+    )
     force: bool = option("write into a folder that holds something else", default=False, content=False)
 
 

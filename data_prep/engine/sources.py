@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Union
 from zlib import crc32
@@ -35,10 +35,32 @@ class File:
 
     suffix: str  #: ``.nii.gz``, ``.png``, …
     content: Union[bytes, Path]  #: bytes, or the source to copy byte by byte
+    beside: Mapping[str, Path] = field(default_factory=dict)  #: more sources, by what follows the stem in their names
 
     def read(self) -> bytes:
         """The bytes to write."""
         return self.content.read_bytes() if isinstance(self.content, Path) else self.content
+
+
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """What in ``folder`` matches a glob pattern, in order, without what is hidden or in hidden folders.
+
+    Names that begin with a dot are left behind by macOS, editors and notebooks (``._case_00.nii.gz``).
+    """
+    found = folder.glob(pattern)
+    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+
+
+def read_text(path: Path) -> str:
+    """A text file.
+
+    Raises:
+        ValueError: for one that is not in UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"expected text in UTF-8, got {path}: {error}") from error
 
 
 #: A case's files by key (IMAGE, SCRIBBLE, LABEL); a list for the channels of one image.

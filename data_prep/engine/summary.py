@@ -22,6 +22,8 @@ def summary(datalist: Path) -> str:
         patients = len({item["patient"] for item in study[section]})
         lines.append(f"{section:<12}{len(study[section]):>8}{patients:>10}{megabytes:>10.1f}")
     dense = any(SCRIBBLE not in item for item in study["training"])
+    if study["validation"] and not any(LABEL in item for item in study["validation"]):
+        lines.append("no masks: strokes validate that are held out, which says less than masks would")
     lines += ["check it:", f"  python -m data_prep check {shlex.quote(str(datalist))}" + " --dense" * dense]
     if dense:
         lines += ["draw strokes into dense masks:", f"  python -m data_prep scribbles --datalist {datalist} --output …"]

@@ -5,24 +5,50 @@ from __future__ import annotations
 
 import gzip
 import io
+import warnings
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import nibabel as nib
 import numpy as np
+from monai.utils import optional_import
 from PIL import Image
 
 from data_prep.engine.sources import File
-from medwsss.study.readers import suffix_of
+from medwsss.study.grid import Grid, is_nifti
+from medwsss.study.readers import stem_of, suffix_of
 
-NIFTI = (".nii.gz", ".nii")  #: suffixes
+rasterio, _ = optional_import("rasterio")
+
+TIFF = (".tif", ".tiff")  #: suffixes
 
 _LEVEL = 1  # of gzip, as nibabel writes: several times faster than 9 and hardly larger
 
 
-def is_nifti(path: Path) -> bool:
+def is_tiff(path: Path) -> bool:
     """By its name."""
-    return suffix_of(path).lower() in NIFTI
+    return suffix_of(path).lower() in TIFF
+
+
+def copied(path: Path) -> File:
+    """The file as it is, with what lies beside a raster and belongs to it (``.aux.xml``, ``.msk``, ``.tfw``).
+
+    That may be where nodata, masks and the place are.
+    """
+    suffix = suffix_of(path).lower()
+    if not is_tiff(path):
+        return File(suffix, path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(path) as raster:
+            others = [Path(name) for name in raster.files if Path(name) != path and Path(name).suffix != ".ovr"]
+    stem = stem_of(path)
+    return File(suffix, path, {_after(other.name, path.name, stem, suffix): other for other in others})
+
+
+def _after(name: str, main: str, stem: str, suffix: str) -> str:
+    """``.tif.msk`` of ``a.tif.msk``, ``.tfw`` of ``a.tfw``, beside ``a.tif``."""
+    return suffix + name[len(main) :] if name.startswith(main) else name.removeprefix(stem)
 
 
 def encode_volume(array: np.ndarray, affine: np.ndarray) -> File:
@@ -30,23 +56,37 @@ def encode_volume(array: np.ndarray, affine: np.ndarray) -> File:
     return File(".nii.gz", gzip.compress(nib.Nifti1Image(array, affine).to_bytes(), compresslevel=_LEVEL, mtime=0))
 
 
-def encode_labels(labels: np.ndarray, like: Path | None = None, affine: Any = None) -> File:
-    """``1 *S`` of our values: NIfTI with the geometry of ``like`` if that is NIfTI; else PNG, or NIfTI for a volume.
+def encode_labels(labels: np.ndarray, like: Path | None = None, grid: Grid | None = None) -> File:
+    """``1 *S`` of our values, in the place of their source: NIfTI for volumes and after NIfTI, GeoTIFF after rasters.
 
     Args:
-        labels: of a format that says nothing about space, unless ``like`` is NIfTI.
-        like: the file they come from.
-        affine: of the image they belong to, for a volume; default: the identity.
+        labels: of a format that says nothing about space, unless ``like`` does; a plane of them becomes PNG.
+        like: the file they come from, or whose geometry they have.
+        grid: of ``like``, or of the image they belong to; default: one that says nothing about space.
     """
     labels = labels.astype(np.uint8)
     if like is not None and is_nifti(like):
         source = cast(nib.Nifti1Image, nib.load(like))
         header = source.header.copy()
         header.set_data_dtype(np.uint8)
-        volume = nib.Nifti1Image(labels.reshape(source.shape), source.affine, header)
+        volume = nib.Nifti1Image(labels[0], source.affine, header)
         return File(".nii.gz", gzip.compress(volume.to_bytes(), mtime=0))
+    placed = grid is not None and grid.affine is not None
     if labels.ndim > 3:
-        return encode_volume(labels[0], np.eye(4) if affine is None else np.asarray(affine))
+        return encode_volume(labels[0], np.asarray(grid.affine) if grid is not None and placed else np.eye(4))
+    if grid is not None and placed and like is not None and is_tiff(like):
+        return _raster(labels[0].T, grid)
     buffer = io.BytesIO()
     Image.fromarray(labels[0].T).save(buffer, "PNG")
     return File(".png", buffer.getvalue())
+
+
+def _raster(rows: np.ndarray, grid: Grid) -> File:
+    """A GeoTIFF file."""
+    (a, b, _, c), (d, e, _, f) = np.asarray(grid.affine)[:2]
+    size = {"height": rows.shape[0], "width": rows.shape[1], "count": 1, "dtype": "uint8"}
+    place = {"transform": rasterio.Affine(a, b, c, d, e, f), "crs": grid.crs}
+    with rasterio.MemoryFile() as memory:
+        with memory.open(driver="GTiff", compress="deflate", **size, **place) as raster:
+            raster.write(rows, 1)
+        return File(".tif", memory.read())

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cases of photographs and rasters: the image is copied byte by byte, its masks and strokes become PNG in our values.
 
+Those of an image that is placed on the earth become GeoTIFF in the same place.
+
 Arrays have a channel axis, then spatial axes in the order of MONAI's readers: the first one runs along a row.
 """
 
@@ -13,16 +15,19 @@ from typing import Any, cast
 
 import numpy as np
 from monai.data import MetaTensor
+from PIL import Image
 
 from data_prep.engine.options import ConverterOptions, option
-from data_prep.engine.sources import Case, File, Files
-from data_prep.formats.encoding import encode_labels, encode_volume
+from data_prep.engine.sources import Case, Files
+from data_prep.formats.encoding import copied, encode_labels, encode_volume, is_tiff
 from data_prep.formats.volumes import map_values
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, VOID
-from medwsss.study.grid import misfit
+from medwsss.study.grid import Grid, fault, misfit
 from medwsss.study.readers import loader, suffix_of
 from medwsss.transforms import MapWeakLabels, SimulateScribble
 
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")  #: suffixes
+_ORIENTATION = 0x0112  # EXIF
 ANNOTATIONS = {"blocks": "block", "scribbles": "centerline"}  #: value of an option: kind of ``SimulateScribble``
 
 
@@ -43,6 +48,17 @@ def files_by(paths: Iterable[Path], name_of: Callable[[Path], str]) -> dict[str,
         if (other := found.setdefault(name_of(path), path)) != path:
             raise ValueError(f"expected one file of a name, got {other} and {path}")
     return found
+
+
+def is_turned(path: Path) -> bool:
+    """Whether a picture (PNG, JPEG, BMP) is displayed in another orientation than its pixels are stored in."""
+    if suffix_of(path).lower() not in PICTURES:
+        return False
+    try:
+        with Image.open(path) as picture:
+            return bool(picture.getexif().get(_ORIENTATION, 1) != 1)
+    except OSError:  # it is told of where its pixels are needed
+        return False
 
 
 def annotation_option(default: str) -> Any:
@@ -86,8 +102,8 @@ def picture_files(
     in_channels: int = 3,
     spatial_dims: int = 2,
     annotation: Annotation | None = None,
-    read_mask: Callable[[Path], Any] = load,
-    read_strokes: Callable[[Path], Any] = load,
+    read_mask: Callable[[Path], MetaTensor] = load,
+    read_strokes: Callable[[Path], MetaTensor] = load,
 ) -> Files:
     """The files of a case whose sources are pictures or rasters.
 
@@ -103,8 +119,9 @@ def picture_files(
         read_strokes: loads strokes as ``C *S``.
 
     Raises:
-        ValueError: for an image with other channels, a label map of another size or in another place than the image,
-            undeclared values or colours, and a label map without a single label.
+        ValueError: for an image with other channels or an affine that makes no sense, a label map of another size or in
+            another place than the image or of several channels that no colours are declared for, undeclared values or
+            colours, and a label map without a single label.
     """
     source = case.files[IMAGE]
     assert isinstance(source, Path)
@@ -113,6 +130,9 @@ def picture_files(
         raise ValueError(
             f"expected {in_channels} channels and {spatial_dims} axes, got shape {tuple(image.shape)} in {source}"
         )
+    place = Grid.of(image)
+    if problem := fault(place, source):
+        raise ValueError(problem)
     nodata = image.meta.get("nodata")
     void = nodata is not None and np.isclose(image, nodata, rtol=0, atol=0, equal_nan=True).all(0, keepdims=True)
 
@@ -120,30 +140,24 @@ def picture_files(
     for key, read, conventions in ((LABEL, read_mask, labels), (SCRIBBLE, read_strokes, scribbles)):
         if isinstance(path := case.files.get(key), Path):
             raw = read(path)
-            if problem := misfit(image.shape[1:], _affine(image), raw.shape[1:], _affine(raw), path):
+            if problem := misfit(place, Grid.of(raw), path):
                 raise ValueError(problem)
             candidates = [conventions] if isinstance(conventions, MapWeakLabels) else conventions
-            maps[key] = np.where(void, VOID, _mapped(np.asarray(raw), candidates, maps.get(LABEL), path))
+            maps[key] = np.where(void, VOID, _mapped(raw, candidates, maps.get(LABEL), path))
     if annotation is not None and case.section == "training":
         maps[SCRIBBLE] = annotation(maps[LABEL], case)
 
     # MONAI takes all axes of an NPY file for spatial ones, rows first
-    copy = (
-        encode_volume(np.asarray(image[0]), np.eye(4)) if _is_npy(source) else File(suffix_of(source).lower(), source)
-    )
-    return {IMAGE: copy, **{key: encode_labels(array, affine=image.affine) for key, array in maps.items()}}
+    copy = encode_volume(np.asarray(image[0]), np.eye(4)) if _is_npy(source) else copied(source)
+    like = source if is_tiff(source) else None
+    return {IMAGE: copy, **{key: encode_labels(array, like, place) for key, array in maps.items()}}
 
 
 def _is_npy(path: Path) -> bool:
     return suffix_of(path).lower() == ".npy"
 
 
-def _affine(array: Any) -> Any:
-    """Where the voxels lie, if the file says so."""
-    return array.affine if isinstance(array, MetaTensor) and array.meta["placed"] else None
-
-
-def _mapped(raw: np.ndarray, candidates: Sequence[MapWeakLabels], dense: np.ndarray | None, path: Path) -> np.ndarray:
+def _mapped(raw: MetaTensor, candidates: Sequence[MapWeakLabels], dense: np.ndarray | None, path: Path) -> np.ndarray:
     """``raw`` in our values, by the first of the conventions that fits it and agrees with the ``dense`` mask."""
     problem: ValueError | None = None
     for convention in candidates:

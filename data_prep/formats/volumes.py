@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
-from monai.data import MetaTensor
+from monai.data import MetaTensor, correct_nifti_header_if_necessary
 
 from data_prep.engine.sources import Case, File, Files
 from data_prep.formats.encoding import encode_volume
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED, VOID
-from medwsss.study.grid import misfit
+from medwsss.study.grid import Grid, fault, misfit
+from medwsss.study.labels import to_classes
 from medwsss.study.readers import suffix_of
 from medwsss.transforms import MapWeakLabels
+
+UNITS = {"meter": "m", "mm": "mm", "micron": "um"}  #: those of NIfTI
 
 
 def volume_files(
@@ -35,22 +40,26 @@ def volume_files(
             say otherwise: the image's affine counts.
 
     Raises:
-        ValueError: for an image that is not a volume (of ``in_channels``), a label map of another shape or affine
-            than the image, undeclared values, and a label map without a single label.
+        ValueError: for an image that is not a volume (of ``in_channels``) or whose affine makes no sense, a label map
+            or a second channel of another shape or in another place than the image, label maps of several channels
+            that no colours are declared for, undeclared values, and a label map without a single label.
     """
     value = case.files[IMAGE]
     paths = [value] if isinstance(value, Path) else list(value)
-    last = (in_channels,) if isinstance(value, Path) and in_channels > 1 else ()
+    channels = (in_channels,) if isinstance(value, Path) and in_channels > 1 else ()
     images = [load_volume(path) for path in paths]
+    grid = _grid(images[0])
     for image, path in zip(images, paths):
-        if len(image.shape) != 3 + len(last) or image.shape[3:] != last:
-            raise ValueError(f"expected {' x '.join(['a volume', *map(str, last)])}, got shape {image.shape} in {path}")
-        _check_grid(image, images[0], path)
+        if len(image.shape) < 3 or image.shape[3:] not in {channels, channels or (1,)}:
+            wanted = " x ".join(["a volume", *map(str, channels)])
+            raise ValueError(f"expected {wanted}, got shape {image.shape} in {path}")
+        if problem := fault(_grid(image), path) or misfit(grid, _grid(image), path):
+            raise ValueError(problem)
     copies = [File(suffix_of(path), path) for path in paths]
     files: dict[str, File | list[File]] = {IMAGE: copies[0] if isinstance(value, Path) else copies}
     for key, convention in ((SCRIBBLE, scribbles), (LABEL, labels)):
         if convention is not None and isinstance(source := case.files.get(key), Path):
-            files[key] = _label_file(source, images[0], convention, trust_voxels)
+            files[key] = _label_file(source, grid, convention, trust_voxels)
     return files
 
 
@@ -60,37 +69,56 @@ def load_volume(path: Path) -> nib.Nifti1Image:
     Raises:
         ValueError: for another format.
     """
-    image = nib.load(path)
+    try:
+        image = nib.load(path)
+        np.asanyarray(image.dataobj) if isinstance(image, nib.Nifti1Image) else None
+    except Exception as error:
+        raise ValueError(f"expected NIfTI, got {type(error).__name__} in {path}: {error}") from error
     if not isinstance(image, nib.Nifti1Image):
         raise ValueError(f"expected NIfTI, got {type(image).__name__} in {path}")
-    np.asanyarray(image.dataobj)
     return image
 
 
-def map_values(array: np.ndarray, convention: MapWeakLabels, path: Path) -> np.ndarray:
-    """``array`` in our values, ``uint8``.
+def map_values(raw: Any, convention: MapWeakLabels, path: Path) -> np.ndarray:
+    """A label map ``C *S`` in our values, ``1 *S`` of ``uint8``.
+
+    Channels that are all the same (numbers saved as RGB) are one.
 
     Raises:
-        ValueError: for undeclared values, and where nothing is labelled.
+        ValueError: for channels that are not, where the convention is of numbers, for undeclared values, and where
+            nothing is labelled.
     """
-    source = MetaTensor(np.asarray(array, np.float32), meta={"filename_or_obj": str(path)})
-    mapped = np.asarray(convention(source).numpy())
+    if not isinstance(raw, MetaTensor):
+        if raw.dtype.kind not in "biuf":
+            raise ValueError(f"expected labels that are numbers, got {raw.dtype} in {path}")
+        raw = MetaTensor(np.asarray(raw, np.float32), meta={"filename_or_obj": str(path)})
+    mapped = to_classes(raw if convention.channels else one_channel(raw), convention, path).numpy()
     if np.isin(mapped, (UNLABELED, VOID)).all():
         raise ValueError(f"expected labels, got a map without any in {path}")
     return mapped
 
 
-def _label_file(path: Path, image: nib.Nifti1Image, convention: MapWeakLabels, trust_voxels: bool) -> File:
+def one_channel(raw: MetaTensor) -> MetaTensor:
+    """The first channel of ``C *S`` where all of them are the same, else ``raw``."""
+    return raw[:1] if len(raw) > 1 and bool((raw == raw[:1]).all()) else raw  # type: ignore[return-value]
+
+
+def _label_file(path: Path, image: Grid, convention: MapWeakLabels, trust_voxels: bool) -> File:
     source = load_volume(path)
-    _check_grid(source, image, path, trust_voxels)
-    array = np.asanyarray(source.dataobj)
-    mapped = map_values(array, convention, path)
-    if array.dtype == np.uint8 and np.array_equal(array, mapped) and np.array_equal(source.affine, image.affine):
-        return File(suffix_of(path), path)
-    return encode_volume(mapped, image.affine)
-
-
-def _check_grid(volume: nib.Nifti1Image, image: nib.Nifti1Image, path: Path, trust_voxels: bool = False) -> None:
-    shape = volume.shape[: 3 if len(volume.shape) <= len(image.shape) else None]  # without the channels of an image
-    if problem := misfit(image.shape[:3], image.affine, shape, None if trust_voxels else volume.affine, path):
+    grid = _grid(source)
+    if problem := misfit(image, replace(grid, affine=None) if trust_voxels else grid, path):
         raise ValueError(problem)
+    array = np.asanyarray(source.dataobj)
+    if array.ndim > 4:
+        raise ValueError(f"expected a label map of three axes, or channels as a fourth, got {array.shape} in {path}")
+    (mapped,) = map_values(np.moveaxis(array.reshape(*array.shape[:3], -1), -1, 0), convention, path)
+    affine = np.asarray(image.affine)
+    if array.dtype == np.uint8 and np.array_equal(array, mapped) and np.array_equal(source.affine, affine):
+        return File(suffix_of(path), path)
+    return encode_volume(mapped, affine)
+
+
+def _grid(volume: nib.Nifti1Image) -> Grid:
+    """Of three axes, more of them are channels or time; placed as training's reader places it."""
+    correct_nifti_header_if_necessary(volume)
+    return Grid(volume.shape[:3], volume.affine, UNITS.get(volume.header.get_xyzt_units()[0]))

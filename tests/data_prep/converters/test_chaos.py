@@ -89,6 +89,16 @@ def test_slices_lie_where_their_headers_say_with_their_masks(source, tmp_path, s
         np.testing.assert_allclose(affine[:3] @ [column, row, z, 1], position * [-1, -1, 1])
 
 
+def test_masks_in_black_and_white_and_in_grey_rgb(source, tmp_path):
+    """The same masks with one bit a pixel, and with the grey three times."""
+    trees.convert("chaos", source, tmp_path / "grey", "--series", "CT", "--partial")
+    for path in (source / "Train_Sets/CT").glob("*/Ground/*.png"):
+        picture = Image.open(path)
+        picture.convert("RGB" if path.name.endswith("0.png") else "1").save(path)
+    trees.convert("chaos", source, tmp_path / "others", "--series", "CT", "--partial")
+    assert trees.digest(tmp_path / "grey/labels") == trees.digest(tmp_path / "others/labels")
+
+
 def test_what_is_missing_is_named(source, tmp_path, capsys):
     assert trees.run("chaos", source, tmp_path / "output") == 1
     assert "expected 20 cases, got 2" in capsys.readouterr().err
@@ -113,6 +123,26 @@ def other_size(folder):
         Image.fromarray(np.zeros((COLUMNS, ROWS), np.uint8)).save(path)
 
 
+def no_place(folder):
+    data = pydicom.dcmread(folder / "DICOM_anon/IMG-0002-00002.dcm")
+    del data.PixelSpacing
+    data.save_as(folder / "DICOM_anon/IMG-0002-00002.dcm")
+
+
+def no_dicom(folder):
+    (folder / "DICOM_anon/IMG-0002-00002.dcm").write_bytes(b"not found")
+
+
+def no_picture(folder):
+    (folder / "Ground/IMG-0002-00002.png").write_bytes(b"not found")
+
+
+def coloured(folder):
+    """Whose luminance would be 63, the liver's grey."""
+    colour = np.full((ROWS, COLUMNS, 3), (0, 107, 0), np.uint8)
+    Image.fromarray(colour).save(folder / "Ground/IMG-0002-00002.png")
+
+
 def cut_short(folder):
     path = folder / "DICOM_anon/IMG-0002-00002.dcm"
     path.write_bytes(path.read_bytes()[:-20])
@@ -124,8 +154,12 @@ def cut_short(folder):
         (remove_mask, "a mask a slice, got 3 for 4"),
         (remove_slice, r"evenly spaced slices, got distances \[.*12.*\]"),
         (other_grey, r"got 70 \(30 voxels\)"),
-        (other_size, r"shape \(5, 6, 4\) of the image, got \(6, 5, 4\)"),
-        (cut_short, "MR_1: .*"),
+        (other_size, r"shape \(6, 5\) of the first slice, got \(5, 6\) in .*Ground/IMG-0002-00001.png"),
+        (cut_short, "MR_1: expected a DICOM slice, got .* in .*DICOM_anon/IMG-0002-00002.dcm"),
+        (no_place, "MR_1: expected a DICOM slice, got AttributeError in .*IMG-0002-00002.dcm: .*PixelSpacing"),
+        (no_dicom, "MR_1: expected a DICOM slice, got InvalidDicomError in .*IMG-0002-00002.dcm"),
+        (coloured, "MR_1: expected one channel of labels, got 3 in .*Ground/IMG-0002-00002.png"),
+        (no_picture, "MR_1: .*Ground/IMG-0002-00002.png"),
     ],
 )
 def test_bad_input(source, tmp_path, capsys, break_it, message):

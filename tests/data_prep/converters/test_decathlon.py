@@ -56,8 +56,8 @@ def test_labels_either_way_round(tmp_path, labels):
         ({"labels": {}}, "labels 0, 1, … in"),
         ({"labels": {"a": 0, "b": 0}}, r"labels 0, 1, … in .*dataset.json, got \[0\]"),
         ({"labels": {"a": "b"}}, "labels of numbers and names, got 'a': 'b' in .*dataset.json"),
-        ({"numTraining": 9}, "numTraining = 9 items in .*dataset.json, got 4"),
-        ({"training": [{"image": "imagesTr/case_00.nii.gz"}], "numTraining": 1}, "an item without {'label'}"),
+        ({"numTraining": 9}, "numTraining = 9 items, got 4 in .*dataset.json"),
+        ({"training": [{"image": "imagesTr/case_00.nii.gz"}], "numTraining": 1}, "an image and a label, or a scribble"),
         ({"training": [{"image": "../x.nii.gz", "label": "../x.nii.gz"}], "numTraining": 1}, "existing file, got"),
     ],
 )
@@ -69,6 +69,62 @@ def test_bad_descriptions(tmp_path, capsys, description, message):
     (source / "dataset.json").write_text("{")
     assert trees.run("decathlon", source, tmp_path / "output") == 1
     assert "in JSON, got" in capsys.readouterr().err
+
+
+ITEM = {"image": "imagesTr/case_00.nii.gz", "label": "labelsTr/case_00.nii.gz"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"training": [item], "numTraining": 1} for item in ("a.nii.gz", None, 1, [], {**ITEM, "image": 1})),
+        {"training": [{**ITEM, "label": ["a", "b"]}], "numTraining": 1},
+        {"training": ITEM},
+        {"training": "imagesTr", "numTraining": 8},
+        {"validation": {"0": ITEM}},
+        *({"labels": value} for value in (None, ["background"], 3)),
+        {"modality": 3},
+    ],
+    ids=str,
+)
+def test_descriptions_of_another_kind_are_named(tmp_path, capsys, wrong):
+    source = trees.decathlon(tmp_path / "source", **wrong)
+    assert trees.run("decathlon", source, tmp_path / "output") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: expected") and str(source / "dataset.json") in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("described", [{"modality": "MRI"}, {"modality": {}}, {"channel_names": {"0": "MRI"}}])
+def test_one_channel_however_it_is_told(tmp_path, described):
+    source = trees.decathlon(tmp_path / "source", **{"modality": None, **described})
+    assert trees.convert("decathlon", source, tmp_path / "output")["in_channels"] == 1
+
+
+def test_scribbles_alone(tmp_path):
+    """A list of our own kind, without masks."""
+    source = trees.decathlon(tmp_path / "source")
+    items = [{"image": f"imagesTr/case_{n:02d}.nii.gz", "scribble": f"s/{n}.nii.gz", "patient": n} for n in range(4)]
+    for n in range(4):
+        trees.save(source / f"s/{n}.nii.gz", trees.scribble(3, 9))
+    trees.decathlon(source, training=items[:3], validation=items[3:], numTraining=3, scribble_ignore_value=9)
+    content = trees.convert("decathlon", source, tmp_path / "output")
+    assert [item["patient"] for item in content["training"]] == ["0", "1", "2"]
+    assert [item.keys() for item in content["validation"]] == [{"image", "scribble", "patient"}]
+
+
+def test_one_training_has_one_kind_of_labels(tmp_path, capsys):
+    """No command trains on scribbles here and on masks there."""
+    source = trees.decathlon(tmp_path / "source")
+    trees.save(source / "s.nii.gz", trees.scribble(3, 9))
+    items = json.loads((source / "dataset.json").read_text())["training"]
+    items[0]["scribble"] = "s.nii.gz"
+    trees.decathlon(
+        source, training=items[:3], validation=items[3:], numTraining=3, labels={str(k): f"c{k}" for k in range(3)}
+    )
+    assert trees.run("decathlon", source, tmp_path / "output") == 1
+    assert "expected strokes for every case of training or for none, got none for case_01, case_02" in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

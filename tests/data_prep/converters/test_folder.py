@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import struct
+import unicodedata
 import zlib
 
 import nibabel as nib
@@ -12,6 +14,7 @@ import pytest
 from monai.transforms import LoadImage
 from PIL import Image
 
+from data_prep.engine.summary import training_command
 from medwsss.keys import UNLABELED, VOID
 from medwsss.study.readers import StudyReader
 from tests.data_prep import trees
@@ -89,7 +92,8 @@ def test_names(table, tmp_path, images, masks, patterns):
     for name in NAMES:
         photograph(tmp_path / "data/scans" / images.format(name))
         save(tmp_path / "data/manual" / masks.format(name), MASK)
-    save(tmp_path / "data/manual/.hidden.png", MASK)
+    for hidden in (".hidden.png", "._a1_mask.png", ".ipynb_checkpoints/a1.png"):
+        save(tmp_path / "data/manual" / hidden, MASK)
     (tmp_path / "data/manual/notes.txt").write_text("not a picture")
     folders = ("--images", "scans", "--masks", "manual")
     made = convert("folder", tmp_path / "data", tmp_path / "study", "--labels", table, *folders, *patterns)
@@ -105,17 +109,50 @@ def test_colours(source, tmp_path):
 
 
 def test_scribbles(source, table, tmp_path):
-    """An image with strokes needs no mask, and goes to training."""
+    """Images with strokes alone train, those with a mask alone validate, and a split of the others is by seed."""
     strokes = np.where(np.arange(8) < 3, MASK, 2)
-    for name in NAMES[:3]:
+    for name in NAMES[:4]:
         save(source / f"strokes/{name}.png", strokes)
-        (source / f"labels/{name}.png").unlink()
-    for seed in range(3):
+    (source / "labels/a1.png").unlink()
+    sides = set()
+    for seed in range(6):
         options = ("--labels", table, "--scribbles", "strokes", "--seed", seed)
         made = convert("folder", source, tmp_path / str(seed), *options)
-        assert made.names("training")[:3] == list(NAMES[:3]) and len(made.names("validation")) == 1
+        training, validation = made.names("training"), made.names("validation")
+        assert "a1" in training and "c1" in validation and sorted(training + validation) == list(NAMES)
+        assert all("scribble" in item for item in made["training"].values())  # one command trains on all of them
+        assert all("label" in item for item in made["validation"].values())
+        sides.add(tuple(validation))
+    assert len(sides) > 1 and all(len(side) == 2 for side in sides)
     assert "label" not in made["training"]["a1"]
     assert np.array_equal(made.pixels("training", "a1", "scribble"), np.where(strokes == 2, UNLABELED, strokes))
+
+
+@pytest.mark.parametrize(("share", "held_out"), [(0.2, 1), (0.4, 2), (0, 0)])
+def test_where_nothing_has_a_mask_held_out_strokes_validate(source, table, tmp_path, share, held_out):
+    (source / "labels").rename(source / "strokes")
+    options = ("--labels", table, "--scribbles", "strokes", "--validation-share", share)
+    made = convert("folder", source, tmp_path / "study", *options)
+    assert (len(made.content["training"]), len(made.content["validation"])) == (5 - held_out, held_out)
+    assert all(item.keys() == {"image", "scribble", "patient"} for item in all_items(made).values())
+    command = training_command(made.folder / "dataset.json")
+    assert "annotation_key" not in command  # scribbles train
+
+
+def test_masks_that_are_asked_for_have_to_be_there(source, table, tmp_path, capsys):
+    (source / "labels").rename(source / "strokes")
+    options = ("--labels", table, "--scribbles", "strokes", "--masks", "manual")
+    assert "expected a folder, got none at" in refusal(capsys, "folder", source, tmp_path / "study", *options)
+
+
+def test_a_patient_of_strokes_alone_and_of_a_mask_alone_is_refused(source, table, tmp_path, capsys):
+    """Whoever trains does not validate."""
+    for name in ("a1", "b1"):
+        save(source / f"strokes/{name}.png", MASK)
+    (source / "labels/a1.png").unlink()
+    options = ("--labels", table, "--scribbles", "strokes", "--patient-pattern", "^.")
+    message = refusal(capsys, "folder", source, tmp_path / "study", *options)
+    assert "for all images of a patient, got both of a" in message
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".npy", ".nii.gz"])
@@ -197,6 +234,7 @@ def test_bands_and_nodata(source, table, tmp_path):
     assert made.content["in_channels"] == 4 and made.content["void_values"] == [VOID]
     copied = made.folder / made["training"][name]["image"]
     assert copied.read_bytes() == (source / f"images/{name}.tif").read_bytes()
+    assert made["training"][name]["label"].endswith(".tif")  # in the place of the image
     label = made.pixels("training", name, "label")
     assert (label[0] == VOID).all() and np.array_equal(label[1:], CLASSES[1:])
 
@@ -244,7 +282,19 @@ def write_table(path, content):
 
 
 BAD_FILES = {
-    "no matches": (lambda d: shutil.rmtree(d / "images"), "got none in"),
+    "no folder": (lambda d: shutil.rmtree(d / "images"), "expected a folder, got none at"),
+    "other tools' files": (
+        lambda d: [p.rename(p.with_suffix(".json")) for p in (d / "labels").iterdir()],
+        "but 5 .json: convert them to pictures or volumes of labels first",
+    ),
+    "a pattern that leaves all out": (
+        lambda d: [p.rename(d / f"labels/.{p.name}") for p in (d / "labels").iterdir()],
+        "which holds no files",
+    ),
+    "a folder named like a file": (
+        lambda d: [(d / "labels/a1.png").unlink(), (d / "labels/a1.png").mkdir()],
+        "expected a mask or strokes for",
+    ),
     "two of one name": (lambda d: photograph(d / "images/a1.jpg"), "expected one file of a name"),
     "label without image": (lambda d: save(d / "labels/z.png", MASK), "expected an image for"),
     "image without label": (lambda d: (d / "labels/a1.png").unlink(), "expected a mask or strokes for"),
@@ -267,7 +317,7 @@ BAD_FILES = {
     ),
     "link that leaves the folder": (
         lambda d: [shutil.move(d / "images/a1.png", d / "x.png"), (d / "images/a1.png").symlink_to(d / "x.png")],
-        "inside the source folder",
+        "in the folder of the source (or --allow-outside)",
     ),
     "labels that are no object": (
         lambda d: write_table(d.parent / "labels.json", [1]),
@@ -276,7 +326,7 @@ BAD_FILES = {
     "one value twice": (lambda d: write_table(d.parent / "labels.json", {"labels": {"a": 0, "b": 0}}), "none twice"),
     "values and colours": (
         lambda d: write_table(d.parent / "labels.json", {"labels": {"a": 0, "b": [1, 2, 3]}}),
-        "a value or a colour",
+        "a value for each class, or a list of one length",
     ),
     "misspelt key": (
         lambda d: write_table(d.parent / "labels.json", {**TABLE, "ignore": 2}),
@@ -315,7 +365,7 @@ def test_pattern_that_is_none(source, table, tmp_path, capsys):
 def test_bad_volumes(table, tmp_path, capsys, kind):
     mask = (np.arange(60).reshape(5, 4, 3) % 3).astype(np.uint8)
     for name in NAMES:
-        series = mask[..., None].repeat(2, -1)
+        series = np.stack([mask, 2 - mask], -1)
         trees.save(tmp_path / f"data/images/{name}.nii.gz", series if kind == "series" else mask)
         label = series if kind == "label series" else mask
         label = mask.transpose(1, 0, 2) if kind == "transposed" else label
@@ -324,11 +374,27 @@ def test_bad_volumes(table, tmp_path, capsys, kind):
     message = refusal(capsys, "folder", tmp_path / "data", tmp_path / "study", "--labels", table)
     reasons = {
         "series": "volume",
-        "label series": "shape",
+        "label series": "expected one channel of labels, got 2",
         "transposed": "axes in another order",
         "elsewhere": "affine",
     }
     assert reasons[kind] in message
+
+
+def test_an_umlaut_is_one_name_however_it_is_written(source, table, tmp_path):
+    """macOS writes it as a letter and two dots."""
+    (source / "images/a1.png").rename(source / f"images/{unicodedata.normalize('NFC', 'bäume')}.png")
+    (source / "labels/a1.png").rename(source / f"labels/{unicodedata.normalize('NFD', 'bäume')}.png")
+    assert "bäume" in all_items(convert("folder", source, tmp_path / "study", "--labels", table))
+
+
+def test_pictures_that_are_turned_are_told_of(source, table, tmp_path, capsys):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.open(source / "images/a1.png").save(source / "images/a1.jpg", exif=exif)
+    (source / "images/a1.png").unlink()
+    convert("folder", source, tmp_path / "study", "--labels", table)
+    assert re.search(r"note: 1 pictures .*EXIF.*images/a1.jpg", capsys.readouterr().out)
 
 
 def test_another_table_makes_another_study(source, table, tmp_path, capsys):

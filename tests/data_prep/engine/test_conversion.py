@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
+import importlib
 import json
 import multiprocessing
 import os
@@ -211,6 +213,16 @@ def fill_output(source, output):
     (output / "thesis.txt").write_text("mine")
 
 
+def folder_for_file(source, output):
+    (source / "labelsTr/case_01.nii.gz").unlink()
+    (source / "labelsTr/case_01.nii.gz").mkdir()
+
+
+def other_slashes(source, output):
+    item = {"image": r"imagesTr\case_00.nii.gz", "label": r"labelsTr\case_00.nii.gz"}
+    trees.decathlon(source, training=[item], numTraining=1)
+
+
 def output_file(source, output):
     output.write_text("mine")
 
@@ -227,7 +239,9 @@ def output_file(source, output):
         (add_class, r"got 3 \(30 voxels\) in .*labelsTr/case_03"),
         (cut_short, "case_01: .*imagesTr/case_01"),
         (write_text, "case_01: .*labelsTr/case_01"),
-        (link_outside, "inside the source folder, got a link to .*secret.nii.gz"),
+        (link_outside, "in the folder of the source .or --allow-outside., got .*case_01.nii.gz: it is .*secret.nii.gz"),
+        (folder_for_file, "existing file, got .*case_01.nii.gz: a folder"),
+        (other_slashes, r"existing file, got .*imagesTr\\case_00.nii.gz \(folders are divided by /"),
         (fill_output, "absent, empty or unfinished output"),
         (output_file, "output"),
     ],
@@ -240,6 +254,20 @@ def test_bad_input_is_named_and_no_data_list_appears(source, output, capsys, bre
     assert error.startswith("error: ") and re.search(message, error), error
     assert not (output / "dataset.json").exists()
     assert trees.digest(source) == before
+
+
+def test_links_that_leave_the_source_may_be_allowed(source, output):
+    """As git-annex and DVC make them; what is made of it stands on its own."""
+    link_outside(source, output)
+    trees.convert("decathlon", source, output, "--allow-outside")
+    copied = output / "images/case_01.nii.gz"
+    assert not copied.is_symlink() and copied.read_bytes() == (source.parent / "secret.nii.gz").read_bytes()
+
+
+def test_every_command_that_makes_a_study_takes_links(capsys):
+    for name, (module, _) in COMMANDS.items():
+        options = {field.name for field in dataclasses.fields(importlib.import_module(module).Options)}
+        assert "allow_outside" in options or name == "phantom"
 
 
 def test_all_bad_cases_are_named_and_the_good_ones_kept(source, output, capsys):
