@@ -36,7 +36,8 @@ class MapWeakLabels(Transform):
     dense mask                            ``num_classes=4``
     ====================================  =============================================================
 
-    A raster's nodata value (``nodata`` in the metadata) is void unless it is declared to mean something else.
+    What a raster declares as missing (NaN, with ``void`` in the metadata) is void, unless the value that declares it
+    (``nodata_value``) is declared to mean something.
 
     Args:
         num_classes, ignore_values, void_values, mapping, colors: see :py:class:`medwsss.transforms.LabelSchema`, and
@@ -91,9 +92,9 @@ class MapWeakLabels(Transform):
         if self.channels is not None and source.shape[0] != self.channels:
             raise ValueError(f"expected {self.channels} channels, got shape {tuple(source.shape)} in {_origin(img)}")
         labels = self._by_number(source) if self.channels is None else self._by_color(source)
-        nodata = getattr(img, "meta", {}).get("nodata")
-        if nodata is not None and self.channels is None and nodata not in self.table:
-            labels[source.isnan() if nodata != nodata else source == nodata] = VOID
+        meta = getattr(img, "meta", {})
+        if "void" in meta and self.channels is None:
+            labels[source.isnan()] = self.table.get(meta.get("nodata_value"), VOID)
         unknown = labels == UNKNOWN
         if unknown.any():
             raise ValueError(f"expected {self._expected()}, got {self._listed(source, unknown)} in {_origin(img)}")

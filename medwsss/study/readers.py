@@ -79,10 +79,16 @@ class RasterReader(ImageReader):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(name) as raster:
-                bands, transform, nodata, crs = raster.read(), raster.transform, raster.nodata, raster.crs
-        meta = {"original_channel_dim": -1, "spatial_shape": np.array(bands.shape[:0:-1])}
+                transform, nodata, crs = raster.transform, raster.nodata, raster.crs
+                colours = [k for k, c in zip(raster.indexes, raster.colorinterp) if c.name != "alpha"]
+                bands, masks, flags = raster.read(colours), raster.read_masks(colours), raster.mask_flag_enums[0]
+        meta: dict[str, Any] = {"original_channel_dim": -1, "spatial_shape": np.array(bands.shape[:0:-1])}
+        names = {flag.name for flag in flags}
+        if "all_valid" not in names:
+            bands = np.where(masks == 0, np.float32(np.nan), bands.astype(np.float32))
+            meta["void"] = "alpha" if "alpha" in names else f"nodata {nodata:g}" if "nodata" in names else "mask"
         if nodata is not None:
-            meta["nodata"] = nodata
+            meta["nodata_value"] = nodata
         if not transform.is_identity:
             a, b, c, d, e, f = transform[:6]
             meta["affine"] = np.array([[a, b, 0, c], [d, e, 0, f], [0, 0, 1, 0], [0, 0, 0, 1.0]])

@@ -90,7 +90,7 @@ def test_raster_axes_bands_nodata_and_geotransform(tmp_path):
     ) as raster:
         raster.write(bands)
     image = load(tmp_path / "a.tif")
-    assert (image.numpy() == bands.swapaxes(1, 2)).all() and image.meta["nodata"] == -9
+    assert (image.numpy() == bands.swapaxes(1, 2)).all() and image.meta["nodata_value"] == -9
     assert image.affine.tolist() == [[30, 0, 0, 500], [0, -30, 0, 900], [0, 0, 1, 0], [0, 0, 0, 1]]
     assert load([tmp_path / "a.tif"] * 2).shape == (4, 4, 3)  # several files: all their bands
 

@@ -123,12 +123,14 @@ def test_every_named_convention_is_tested():
     ],
 )
 def test_nodata_is_void_unless_declared(nodata, declared, meaning):
-    label = MetaTensor(torch.tensor([[0, 1, 2]]), meta={"nodata": nodata})
+    label = torch.tensor([[0.0, 1.0, 2.0]])
+    label[label == nodata] = torch.nan
+    label = MetaTensor(label, meta={"void": f"nodata {nodata}", "nodata_value": nodata})
     assert MapWeakLabels(**declared)(label).flatten().tolist() == meaning
 
 
 def test_nodata_may_be_nan():
-    label = MetaTensor(torch.tensor([[0, 1, float("nan")]]), meta={"nodata": float("nan")})
+    label = MetaTensor(torch.tensor([[0, 1, float("nan")]]), meta={"void": "nodata nan", "nodata_value": float("nan")})
     assert MapWeakLabels(2)(label).flatten().tolist() == [0, 1, V]
 
 
