@@ -6,6 +6,7 @@ from __future__ import annotations
 from medwsss.study.check import StudyReport, check_study
 from medwsss.study.datalist import check_dataset_dir, load_datalist, read_class_names, read_schema
 from medwsss.study.findings import Findings, examine
+from medwsss.study.images import check_images
 from medwsss.study.mapping import MapWeakLabels
 from medwsss.study.plan import Plan, check_patch_size, plan_training
 from medwsss.study.problems import raise_problems
@@ -23,6 +24,7 @@ __all__ = [
     "StudyReport",
     "StudySummary",
     "check_dataset_dir",
+    "check_images",
     "check_patch_size",
     "check_study",
     "examine",

@@ -5,6 +5,17 @@ from __future__ import annotations
 
 from medwsss.study.mapping import MapWeakLabels
 from medwsss.study.schema import SCHEMAS, LabelSchema
+from medwsss.transforms.existing import (
+    FillVoidd,
+    FillVoidD,
+    FillVoidDict,
+    ScaleExistingd,
+    ScaleExistingD,
+    ScaleExistingDict,
+    VoidLabelsd,
+    VoidLabelsD,
+    VoidLabelsDict,
+)
 from medwsss.transforms.held_out import HoldOutSeedsd, HoldOutSeedsD, HoldOutSeedsDict
 from medwsss.transforms.pseudo_labels.array import SoftPseudoLabel
 from medwsss.transforms.pseudo_labels.dictionary import SoftPseudoLabeld, SoftPseudoLabelD, SoftPseudoLabelDict
@@ -22,6 +33,9 @@ from medwsss.transforms.void import VoidFilld, VoidFillD, VoidFillDict
 from medwsss.transforms.weak_labels import MapWeakLabelsd, MapWeakLabelsD, MapWeakLabelsDict
 
 __all__ = [
+    "FillVoidD",
+    "FillVoidDict",
+    "FillVoidd",
     "HoldOutSeedsD",
     "HoldOutSeedsDict",
     "HoldOutSeedsd",
@@ -31,6 +45,9 @@ __all__ = [
     "MapWeakLabelsDict",
     "MapWeakLabelsd",
     "SCHEMAS",
+    "ScaleExistingD",
+    "ScaleExistingDict",
+    "ScaleExistingd",
     "SeedWeights",
     "ShortenScribble",
     "ShortenScribbleD",
@@ -47,4 +64,7 @@ __all__ = [
     "VoidFillD",
     "VoidFillDict",
     "VoidFilld",
+    "VoidLabelsD",
+    "VoidLabelsDict",
+    "VoidLabelsd",
 ]
