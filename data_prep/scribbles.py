@@ -23,15 +23,17 @@ from monai.utils import ensure_tuple
 
 from data_prep.engine.conversion import write_study
 from data_prep.engine.options import StudyOptions, option, path_option
-from data_prep.engine.sources import Case, Dataset, File
+from data_prep.engine.sources import Case, Dataset, File, copy_of
 from data_prep.engine.splits import SECTIONS
-from data_prep.formats.encoding import encode_labels, is_tiff
+from data_prep.formats.encoding import encode_labels
+from data_prep.formats.pictures import facts_of, may_hold_void
 from data_prep.formats.volumes import map_values
 from medwsss.files import read_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED, VOID
 from medwsss.study.datalist import patient_of, read_class_names, read_schema
 from medwsss.study.grid import Grid, fault, misfit
-from medwsss.study.readers import loader, stem_of, suffix_of
+from medwsss.study.intensities import existing, void_of
+from medwsss.study.readers import loader, stem_of
 from medwsss.transforms import MapWeakLabels, ShortenScribble, SimulateScribble
 from medwsss.transforms.scribbles.array import KINDS
 
@@ -99,7 +101,7 @@ def run(options: Options) -> int:
     first = loader()(cases[0].files[IMAGE])
     name = f"{content.get('name', path.parent.name)} ({options.kind} from {options.key})"
     classes = read_class_names(path, labels.num_classes)
-    void = VOID in labels.table.values() or any(map(is_tiff, cases[0].paths))  # which may declare nodata
+    void = VOID in labels.table.values() or may_hold_void(cases)
     dataset = Dataset(name, classes, cases, make, [path.parent], first.ndim - 1, len(first), void)
     return write_study(dataset, options)
 
@@ -141,10 +143,13 @@ def _names(item: Mapping[str, Any], key: str) -> list[str]:
 
 def _files(case: Case, options: Options, labels: MapWeakLabels, change: Change) -> dict[str, File | list[File]]:
     """Copies of what there is, in our values, and the strokes."""
-    images = [File(suffix_of(path), path) for path in ensure_tuple(case.files[IMAGE])]
+    image = loader()(case.files[IMAGE])
+    existing(image, case.files[IMAGE], some=True)
+    void = void_of(image).numpy()
+    images = [copy_of(path, **facts_of(image)) for path in ensure_tuple(case.files[IMAGE])]
     files: dict[str, File | list[File]] = {IMAGE: images[0] if isinstance(case.files[IMAGE], Path) else images}
     sources = {name: path for name, path in case.files.items() if name != IMAGE and isinstance(path, Path)}
-    place = Grid.of(loader()(case.files[IMAGE]))
+    place = Grid.of(image)
     if problem := fault(place, images[0].content):
         raise ValueError(problem)
     maps, grids = {}, {}
@@ -153,7 +158,7 @@ def _files(case: Case, options: Options, labels: MapWeakLabels, change: Change) 
         grids[name] = Grid.of(raw)
         if problem := misfit(place, grids[name], path):
             raise ValueError(problem)
-        maps[name] = map_values(raw, labels, path)
+        maps[name] = np.where(void, VOID, map_values(raw, labels, path))
     files |= {name: encode_labels(array, sources[name], grids[name]) for name, array in maps.items()}
     if case.section in options.sections:
         source = SCRIBBLE if options.key == SCRIBBLE else LABEL

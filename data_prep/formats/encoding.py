@@ -6,7 +6,7 @@ from __future__ import annotations
 import gzip
 import io
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -34,9 +34,18 @@ def is_tiff(path: Path) -> bool:
     return suffix_of(path).lower() in TIFF
 
 
-def encode_volume(array: np.ndarray, affine: np.ndarray) -> File:
+def encode_volume(array: np.ndarray, affine: np.ndarray, **facts: Any) -> File:
     """A ``.nii.gz`` file."""
-    return File(".nii.gz", gzip.compress(nib.Nifti1Image(array, affine).to_bytes(), compresslevel=_LEVEL, mtime=0))
+    content = gzip.compress(nib.Nifti1Image(array, affine).to_bytes(), compresslevel=_LEVEL, mtime=0)
+    return File(".nii.gz", content, facts=facts)
+
+
+def encode_picture(array: np.ndarray, **facts: Any) -> File:
+    """``C X Y`` of 8 bits, grey or RGB, as PNG."""
+    rows = array.astype(np.uint8).transpose(2, 1, 0).squeeze(-1 if len(array) == 1 else ())
+    buffer = io.BytesIO()
+    Image.fromarray(rows).save(buffer, "PNG")
+    return File(".png", buffer.getvalue(), facts=facts)
 
 
 def encode_labels(labels: np.ndarray, like: Path | None = None, grid: Grid | None = None) -> File:
@@ -59,9 +68,7 @@ def encode_labels(labels: np.ndarray, like: Path | None = None, grid: Grid | Non
         return encode_volume(labels[0], np.asarray(grid.affine) if grid is not None and placed else np.eye(4))
     if grid is not None and placed and like is not None and is_tiff(like):
         return _raster(labels[0].T, grid)
-    buffer = io.BytesIO()
-    Image.fromarray(labels[0].T).save(buffer, "PNG")
-    return File(".png", buffer.getvalue())
+    return encode_picture(labels)
 
 
 def _raster(rows: np.ndarray, grid: Grid) -> File:

@@ -109,13 +109,11 @@ def _measure(image: MetaTensor, file: Files, found: Findings) -> None:
     if image.meta.get("mode") == "P":
         found.errors.append(f"expected intensities, got palette indices in {file}: save it as grey or RGB")
     try:
-        exists = existing(image, file)
+        exists = existing(image, file, some=True)
     except ValueError as error:
         found.errors.append(str(error))
         return
-    if not exists.any():
-        found.errors.append(f"expected an image, got nothing but void ({image.meta['void']}) in {file}")
-    elif empty := [c for c, there in enumerate(exists.flatten(1).any(1)) if not there]:
+    if empty := [c for c, there in enumerate(exists.flatten(1).any(1)) if not there]:
         found.warnings.append(f"expected data in every channel, got nothing but void in channels {empty} of {file}")
     found.low = tuple(torch.where(exists, voxels, torch.inf).flatten(1).amin(1).tolist())
     found.high = tuple(torch.where(exists, voxels, -torch.inf).flatten(1).amax(1).tolist())

@@ -50,7 +50,7 @@ def check_images(study: StudySummary, in_channels: int, intensity_range: Sequenc
     if least < low - width or most > high + width or most - least < width / NARROW:
         fitting = str(rounded(list(ranges.values()))).replace(" ", "")
         raise ValueError(
-            f"{about}, got {least:g} in {lowest} and {most:g} in {highest}; --intensity_range '{fitting}' would fit"
+            f"{about}, got {least:g} in {lowest} and {most:g} in {highest}; --intensity_range {fitting} would fit"
         )
     if narrow := [name for name, (a, b) in ranges.items() if 0 < b - a < width / NARROW]:
         a, b = ranges[narrow[0]]

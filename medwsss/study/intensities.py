@@ -25,27 +25,29 @@ USUAL = (0.5, 99.5)  #: percentiles of an image: what lies outside is rare, if n
 _LOOKED_AT = 1_000_000  # voxels of an image, evenly spread, for its percentiles
 
 
-def existing(image: Any, file: Any = None) -> Tensor:
+def existing(image: Any, file: Any = None, some: bool = False) -> Tensor:
     """Where an image has voxels, ``C *S`` bool: everywhere, but where its file declares that there is nothing.
 
     Args:
         image: ``C *S`` with the metadata of the study's reader.
         file: to be named; default: by the metadata.
+        some: whether there has to be any.
 
     Raises:
-        ValueError: for NaN and infinity that nobody declared.
+        ValueError: for NaN and infinity that nobody declared, and where there is nothing but void if ``some``.
     """
-    voxels, meta = torch.as_tensor(image), getattr(image, "meta", {})
-    voxels = voxels.as_subclass(Tensor)
-    missing = voxels.isnan()
+    voxels, meta = torch.as_tensor(image).as_subclass(Tensor), getattr(image, "meta", {})
+    name = file if file is not None else meta.get(ImageMetaKey.FILENAME_OR_OBJ, "an array without a file name")
+    exists = ~voxels.isnan()
     undeclared = ~voxels.isfinite() if meta.get("void") is None else voxels.isinf()
     if bad := int(undeclared.sum()):
-        name = file if file is not None else meta.get(ImageMetaKey.FILENAME_OR_OBJ, "an array without a file name")
         remedy = "replace them by numbers"
         if str(name).lower().endswith((".tif", ".tiff")):
             remedy = "declare NaN as nodata (gdal_edit.py -a_nodata nan), if there is no image, and replace infinity"
         raise ValueError(f"expected finite intensities, got {bad} NaN or infinite voxels in {name}: {remedy}")
-    return ~missing
+    if some and not exists.any():
+        raise ValueError(f"expected an image, got nothing but void ({meta.get('void')}) in {name}")
+    return exists
 
 
 def void_of(image: Any) -> Tensor:

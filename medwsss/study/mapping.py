@@ -94,7 +94,8 @@ class MapWeakLabels(Transform):
         labels = self._by_number(source) if self.channels is None else self._by_color(source)
         meta = getattr(img, "meta", {})
         if "void" in meta and self.channels is None:
-            labels[source.isnan()] = self.table.get(meta.get("nodata_value"), VOID)
+            value: Any = meta.get("nodata_value")
+            labels[source.isnan()] = self.table.get(value, VOID)
         unknown = labels == UNKNOWN
         if unknown.any():
             raise ValueError(f"expected {self._expected()}, got {self._listed(source, unknown)} in {_origin(img)}")

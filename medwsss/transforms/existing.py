@@ -114,7 +114,7 @@ class ScaleExistingd(MapTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.percentiles, self.target, self.clip = (lower, upper), (b_min, b_max), clip
+        self.percentiles, self.b_min, self.b_max, self.clip = (lower, upper), b_min, b_max, clip
 
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
         """Scale every image under ``keys``."""
@@ -131,17 +131,17 @@ class ScaleExistingd(MapTransform):
         values = channel[exists]
         if not len(values):
             return channel
-        ends = [percentile(values, q) for q in self.percentiles]
-        if ends[0] == ends[1]:
-            ends = list(values.aminmax())
-        if ends[0] == ends[1]:
-            return channel.masked_fill(exists, self.target[0])
-        scaled = ScaleIntensityRange(*ends, *self.target, self.clip)(values)
+        a_min, a_max = (percentile(values, q) for q in self.percentiles)
+        if a_min == a_max:
+            a_min, a_max = values.aminmax()
+        if a_min == a_max:
+            return channel.masked_fill(exists, self.b_min)
+        scaled = ScaleIntensityRange(a_min, a_max, self.b_min, self.b_max, self.clip)(values)  # type: ignore[arg-type]
         return channel.masked_scatter(exists, convert_to_tensor(scaled, track_meta=False))
 
 
 class FillVoidd(MapTransform):
-    """Each channel's void voxels take the value of the nearest one that exists in it, and the image has no NaN any more.
+    """Each channel's void voxels take the value of the nearest one that exists in it, so that no NaN is left.
 
     Bilinear interpolation, the guide's contrasts and the network then meet no invented value: no step, no far-off
     number and no hole. Where several are equally near, it is one of them; a channel without a single voxel becomes 0.
@@ -170,21 +170,21 @@ class FillVoidd(MapTransform):
             exists = existing(image)
             filled = image if exists.all() else convert_to_dst_type(_filled(image, exists), image)[0]
             if isinstance(filled, MetaTensor):
-                filled.meta = {name: value for name, value in image.meta.items() if name not in OF_VOID}
+                filled.meta = {name: value for name, value in filled.meta.items() if name not in OF_VOID}
             d[key] = filled
         return d
 
 
 def _filled(image: Tensor, exists: Tensor) -> np.ndarray:
     voxels, there = (np.array(convert_to_numpy(x)) for x in (image, exists))
-    nearest, of = None, None
+    nearest, of = (), None
     for channel, mask in zip(voxels, there):
         if not mask.any():
             channel[...] = 0
         elif not mask.all():
             if of is None or not np.array_equal(of, mask):  # bands of a raster mostly miss the same pixels
-                nearest, of = distance_transform_edt(~mask, return_distances=False, return_indices=True), mask
-            channel[...] = channel[tuple(nearest)]
+                nearest, of = tuple(distance_transform_edt(~mask, return_distances=False, return_indices=True)), mask
+            channel[...] = channel[nearest]
     return voxels
 
 

@@ -50,7 +50,10 @@ BAD = {
         lambda s: s.write("scribble1.nii.gz", scribble((5, 4, 3))),
         r"shape \(4, 5, 3\).*\(5, 4, 3\).*scribble1",
     ),
-    "other affine": (lambda s: s.write("scribble1.nii.gz", scribble(), shifted(0.3)), "affine.*0.[23] (mm|voxels).*scribble1"),
+    "other affine": (
+        lambda s: s.write("scribble1.nii.gz", scribble(), shifted(0.3)),
+        "affine.*0.[23] (mm|voxels).*scribble1",
+    ),
     "other spacing": (lambda s: s.write("scribble1.nii.gz", scribble(), np.eye(4)), "affine.*scribble1"),
     "NaN": (
         lambda s: s.write("image1.nii.gz", np.where(np.arange(60) == 7, np.nan, 0.0).reshape(4, 5, 3)),

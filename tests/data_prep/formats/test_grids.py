@@ -53,7 +53,9 @@ def test_the_corner_that_moves_most_decides(tmp_path, change, moved):
     if moved is None:
         assert volume_files(case, LABELS).keys() == {IMAGE, LABEL}
     else:
-        with pytest.raises(ValueError, match=f"affine of the image, got one that moves voxels by up to {moved} (mm|voxels) in"):
+        with pytest.raises(
+            ValueError, match=f"affine of the image, got one that moves voxels by up to {moved} (mm|voxels) in"
+        ):
             volume_files(case, LABELS)
     assert volume_files(case, LABELS, trust_voxels=True).keys() == {IMAGE, LABEL}
 
