@@ -24,14 +24,16 @@ from monai.utils import ensure_tuple
 
 from data_prep.engine.conversion import write_study
 from data_prep.engine.options import StudyOptions, option, path_option
-from data_prep.engine.sources import Case, Dataset, File
+from data_prep.engine.sources import Case, Dataset, File, copy_of
 from data_prep.engine.splits import SECTIONS
-from data_prep.formats.encoding import copied, encode_labels, is_tiff
+from data_prep.formats.encoding import encode_labels
+from data_prep.formats.pictures import facts_of, may_hold_void
 from data_prep.formats.volumes import map_values
 from medwsss.files import read_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED, VOID
 from medwsss.study.datalist import label_mapper, patient_of, read_class_names
 from medwsss.study.grid import Grid, fault, misfit
+from medwsss.study.intensities import existing, void_of
 from medwsss.study.readers import loader, stem_of
 from medwsss.transforms import MapWeakLabels, ShortenScribble, SimulateScribble
 from medwsss.transforms.scribbles.array import KINDS
@@ -101,7 +103,7 @@ def run(options: Options) -> int:
     first = loader()(cases[0].files[IMAGE])
     name = f"{content.get('name', path.parent.name)} ({options.kind} from {options.key})"
     classes = read_class_names(path, labels.num_classes)
-    void = VOID in labels.table.values() or any(map(is_tiff, cases[0].paths))  # which may declare nodata
+    void = VOID in labels.table.values() or may_hold_void(cases)
     dataset = Dataset(name, classes, cases, make, [path.parent], first.ndim - 1, len(first), void)
     return write_study(dataset, options)
 
@@ -143,10 +145,13 @@ def _names(item: Mapping[str, Any], key: str) -> list[str]:
 
 def _files(case: Case, options: Options, labels: MapWeakLabels, change: Change) -> dict[str, File | list[File]]:
     """Copies of what there is, in our values, and the strokes."""
-    images = [copied(path) for path in ensure_tuple(case.files[IMAGE])]
+    image = loader()(case.files[IMAGE])
+    existing(image, case.files[IMAGE], some=True)
+    void = void_of(image).numpy()
+    images = [copy_of(path, **facts_of(image)) for path in ensure_tuple(case.files[IMAGE])]
     files: dict[str, File | list[File]] = {IMAGE: images[0] if isinstance(case.files[IMAGE], Path) else images}
     sources = {name: path for name, path in case.files.items() if name != IMAGE and isinstance(path, Path)}
-    place = Grid.of(loader()(case.files[IMAGE]))
+    place = Grid.of(image)
     if problem := fault(place, images[0].content):
         raise ValueError(problem)
     maps, grids = {}, {}
@@ -155,7 +160,7 @@ def _files(case: Case, options: Options, labels: MapWeakLabels, change: Change) 
         grids[name] = Grid.of(raw)
         if problem := misfit(place, grids[name], path):
             raise ValueError(problem)
-        maps[name] = map_values(raw, labels, path)
+        maps[name] = np.where(void, VOID, map_values(raw, labels, path))
     files |= {name: encode_labels(array, sources[name], grids[name]) for name, array in maps.items()}
     if case.section in options.sections:
         source = SCRIBBLE if options.key == SCRIBBLE else LABEL
@@ -164,7 +169,7 @@ def _files(case: Case, options: Options, labels: MapWeakLabels, change: Change) 
             if (share := float((maps[source] == UNLABELED).mean())) > _MAX_UNLABELED:
                 raise ValueError(f"expected a dense mask, got {share:.0%} unlabelled voxels in {sources[source]}")
         # slices lie across the thick axis
-        order = [0, *(axis + 1 for axis in order_of(loader()(ensure_tuple(case.files[IMAGE])[0])))]
+        order = [0, *(axis + 1 for axis in order_of(image))]
         drawn = np.asarray(change(maps[source].transpose(order))).transpose(np.argsort(order))
         files[SCRIBBLE] = encode_labels(drawn, sources[source], grids[source])
     return files

@@ -50,7 +50,7 @@ def run(options: Options) -> int:
     cases = existing(list_cases(source, options.blocks), COUNTS, options.partial)
     roots = [root for root in (options.source, options.blocks) if root is not None]
     annotation = None if options.blocks else Annotation(NUM_CLASSES, options)
-    make = partial(picture_files, labels=LABELS, scribbles=BLOCKS, annotation=annotation)
+    make = partial(picture_files, labels=LABELS, scribbles=BLOCKS, annotation=annotation, grey_as_rgb=True)
     dataset = Dataset("ADE20K", read_names(source), cases, make, roots, spatial_dims=2, in_channels=3, void=True)
     return convert(dataset, options)
 

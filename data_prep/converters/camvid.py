@@ -43,7 +43,7 @@ def run(options: Options) -> int:
     sections = {case.section for case in cases} | {"training", "validation"}  # test images may be left away
     expected = {section: count for section, count in COUNTS.items() if section in sections}
     cases = existing(cases, expected, options.partial)
-    make = partial(picture_files, labels=LABELS, annotation=Annotation(len(CLASSES), options))
+    make = partial(picture_files, labels=LABELS, annotation=Annotation(len(CLASSES), options), grey_as_rgb=True)
     dataset = Dataset("CamVid", CLASSES, cases, make, [options.source], spatial_dims=2, in_channels=3, void=True)
     return convert(dataset, options)
 

@@ -79,7 +79,7 @@ def list_cases(source: Path, blocks: Path | None) -> list[Case]:
 def make_files(case: Case, annotation: Annotation | None) -> Files:
     """Image, mask and blocks of one frame."""
     kind = str(case.files[LABEL]).removesuffix(".png").rsplit("_", 1)[-1]
-    return picture_files(case, LABELS[kind], BLOCKS, annotation=annotation)
+    return picture_files(case, LABELS[kind], BLOCKS, annotation=annotation, grey_as_rgb=True)
 
 
 def _frame(path: Path) -> str:

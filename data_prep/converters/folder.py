@@ -37,8 +37,7 @@ from typing import Any
 from data_prep.engine.conversion import convert
 from data_prep.engine.options import ConverterOptions, option, path_option
 from data_prep.engine.sources import Case, Dataset, visible
-from data_prep.formats.encoding import is_tiff
-from data_prep.formats.pictures import files_by, is_turned, load, picture_files
+from data_prep.formats.pictures import files_by, is_turned, load, may_hold_void, picture_files
 from data_prep.formats.volumes import volume_files
 from medwsss.files import read_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE
@@ -98,7 +97,7 @@ def run(options: Options) -> int:
         make = partial(
             picture_files, labels=labels, scribbles=labels, in_channels=in_channels, spatial_dims=spatial_dims
         )
-    void = bool(table.get("void_values")) or any(map(is_tiff, cases[0].paths))
+    void = bool(table.get("void_values")) or may_hold_void(cases)
     if turned := [path for case in cases for path in case.paths if is_turned(path)]:
         print(
             f"note: {len(turned)} pictures are stored in another orientation than they are displayed in (EXIF), "

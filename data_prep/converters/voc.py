@@ -99,7 +99,7 @@ def list_cases(voc: Path, sbd: Path | None, scribbles: Path | None) -> list[Case
 def make_files(case: Case, ratio: float) -> Files:
     """Image, mask and strokes of one photograph."""
     strokes = partial(read_strokes, ratio=ratio)
-    return picture_files(case, LABELS, SCRIBBLES, read_mask=read_mask, read_strokes=strokes)
+    return picture_files(case, LABELS, SCRIBBLES, read_mask=read_mask, read_strokes=strokes, grey_as_rgb=True)
 
 
 def read_mask(path: Path) -> MetaTensor:

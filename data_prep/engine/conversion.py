@@ -20,7 +20,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -32,7 +32,7 @@ from tqdm import tqdm
 from data_prep.engine.journal import Item, Journal
 from data_prep.engine.options import ConverterOptions, StudyOptions, content_of
 from data_prep.engine.sections import in_sections, unlike
-from data_prep.engine.sources import Case, Dataset, File, Files
+from data_prep.engine.sources import Case, Dataset, File, Files, companions
 from data_prep.engine.splits import SECTIONS
 from data_prep.engine.summary import summary
 from medwsss.files import write_atomically, write_json
@@ -99,7 +99,7 @@ def _check_cases(dataset: Dataset, allow_outside: bool) -> None:
     problems = [f"expected one case of a name, got {n} named {name}" for name, n in counts.items() if n > 1]
     problems += unlike(dataset.cases)
     folders = [root.resolve() for root in dataset.roots]
-    for path in dict.fromkeys(path for case in dataset.cases for path in case.paths):
+    for path in dict.fromkeys(path for case in dataset.cases for path in _read_paths(case)):
         real = path.resolve()
         if not path.is_file():
             hint = (
@@ -113,9 +113,16 @@ def _check_cases(dataset: Dataset, allow_outside: bool) -> None:
     raise_problems(problems)
 
 
+def _read_paths(case: Case) -> Iterator[Path]:
+    """All that is read of a case: sources, and what belongs to them."""
+    for path in case.paths:
+        yield path
+        yield from companions(path).values()
+
+
 def _fingerprint(dataset: Dataset, options: StudyOptions) -> str:
     """Of all that decides about the output's bytes; without dates and folders, which may move."""
-    files = [[(path.name, path.stat().st_size) for path in case.paths] for case in dataset.cases]
+    files = [[(path.name, path.stat().st_size) for path in _read_paths(case)] for case in dataset.cases]
     cases = [(case.name, case.patient, case.section) for case in dataset.cases]
     told = [dataset.name, list(dataset.labels), dataset.convention, content_of(options), cases, files]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
@@ -153,7 +160,8 @@ def _convert_case(case: Case, make: Callable[[Case], Files], output: Path) -> It
             names = [f"{key}s/{stem}{file.suffix}" for stem, file in zip(stems, files)]
             contents |= {name: file.read() for name, file in zip(names, files)}
             for stem, file in zip(stems, files):
-                contents |= {f"{key}s/{stem}{ending}": path.read_bytes() for ending, path in file.beside.items()}
+                contents |= {f"{key}s/{stem}{suffix}": path.read_bytes() for suffix, path in file.beside.items()}
+                item |= file.facts
             item[key] = names[0] if isinstance(value, File) else names
         if not item.keys() & {SCRIBBLE, LABEL}:
             raise ValueError("expected annotations, got none")

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Union
 from zlib import crc32
 
+from medwsss.study.readers import stem_of, suffix_of
+
 
 @dataclass(frozen=True)
 class Case:
@@ -36,10 +38,26 @@ class File:
     suffix: str  #: ``.nii.gz``, ``.png``, …
     content: Union[bytes, Path]  #: bytes, or the source to copy byte by byte
     beside: Mapping[str, Path] = field(default_factory=dict)  #: more sources, by what follows the stem in their names
+    facts: Mapping[str, Any] = field(default_factory=dict)  #: what the data list is to say of it, as JSON
 
     def read(self) -> bytes:
         """The bytes to write."""
         return self.content.read_bytes() if isinstance(self.content, Path) else self.content
+
+
+def companions(path: Path) -> dict[str, Path]:
+    """``{suffix: path}`` of files beside a TIFF that hold a part of what it states: its mask, its nodata, its place."""
+    if suffix_of(path).lower() not in (".tif", ".tiff"):
+        return {}
+    stem = stem_of(path)
+    endings = [suffix_of(path) + more for more in (".msk", ".aux.xml")] + [".tfw", ".TFW", ".tifw", ".wld"]
+    beside = {ending.lower(): path.with_name(stem + ending) for ending in reversed(endings)}
+    return {ending: beside[ending] for ending in sorted(beside) if beside[ending].exists()}
+
+
+def copy_of(path: Path, **facts: Any) -> File:
+    """A file to copy byte by byte, with its :func:`companions`."""
+    return File(suffix_of(path).lower(), path, companions(path), facts)
 
 
 def visible(folder: Path, pattern: str) -> list[Path]:

@@ -9,7 +9,10 @@ from pathlib import Path
 from data_prep.engine.journal import file_names
 from data_prep.engine.splits import SECTIONS
 from medwsss.files import read_json
-from medwsss.keys import LABEL, SCRIBBLE, VOID
+from medwsss.keys import IMAGE, LABEL, SCRIBBLE, VOID
+from medwsss.study.intensities import rounded
+
+_SHOWN = 5  # files that a line names
 
 
 def summary(datalist: Path) -> str:
@@ -21,6 +24,11 @@ def summary(datalist: Path) -> str:
         megabytes = sum((datalist.parent / name).stat().st_size for name in files) / 1e6
         patients = len({item["patient"] for item in study[section]})
         lines.append(f"{section:<12}{len(study[section]):>8}{patients:>10}{megabytes:>10.1f}")
+    grey = [item[IMAGE] for section in SECTIONS for item in study[section] if item.get("converted") == "grey to RGB"]
+    if grey:
+        lines.append(
+            f"{len(grey)} grey images were written as RGB: {', '.join(grey[:_SHOWN])}{', …' * (len(grey) > _SHOWN)}"
+        )
     dense = any(SCRIBBLE not in item for item in study["training"])
     if study["validation"] and not any(LABEL in item for item in study["validation"]):
         lines.append("no masks: strokes validate that are held out, which says less than masks would")
@@ -33,7 +41,8 @@ def summary(datalist: Path) -> str:
 def training_command(datalist: Path) -> str:
     """The command that trains on ``datalist``, with every override that its data need.
 
-    For colour pictures it is the bundle of photographs with the small network, which needs neither a GPU nor weights.
+    For colour pictures it is the bundle of photographs with the small network, which needs neither a GPU nor weights;
+    for those of other than 8 bits it says what intensities take the place of 0 and 255.
     """
     study = read_json(datalist)
     options = {"dataset_dir": str(datalist.parent), "num_classes": study["num_classes"]}
@@ -42,6 +51,8 @@ def training_command(datalist: Path) -> str:
     if (study["spatial_dims"], study["in_channels"]) == (2, 3):
         config = "['bundles/scribble_2d/train.json','bundles/scribble_2d/small.json']"
         defaults = {"void_values": [VOID], "spatial_dims": 2, "in_channels": 3}
+        if ranges := [item["intensity"] for section in SECTIONS for item in study[section] if "intensity" in item]:
+            options["intensity_range"] = rounded(ranges)
     options |= {key: study[key] for key, default in defaults.items() if study[key] != default}
     if any(SCRIBBLE not in item for item in study["training"]):
         options["annotation_key"] = LABEL

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import gzip
 import io
-import warnings
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -16,7 +15,7 @@ from PIL import Image
 
 from data_prep.engine.sources import File
 from medwsss.study.grid import Grid, is_nifti
-from medwsss.study.readers import stem_of, suffix_of
+from medwsss.study.readers import suffix_of
 
 rasterio, _ = optional_import("rasterio")
 
@@ -30,30 +29,18 @@ def is_tiff(path: Path) -> bool:
     return suffix_of(path).lower() in TIFF
 
 
-def copied(path: Path) -> File:
-    """The file as it is, with what lies beside a raster and belongs to it (``.aux.xml``, ``.msk``, ``.tfw``).
-
-    That may be where nodata, masks and the place are.
-    """
-    suffix = suffix_of(path).lower()
-    if not is_tiff(path):
-        return File(suffix, path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        with rasterio.open(path) as raster:
-            others = [Path(name) for name in raster.files if Path(name) != path and Path(name).suffix != ".ovr"]
-    stem = stem_of(path)
-    return File(suffix, path, {_after(other.name, path.name, stem, suffix): other for other in others})
-
-
-def _after(name: str, main: str, stem: str, suffix: str) -> str:
-    """``.tif.msk`` of ``a.tif.msk``, ``.tfw`` of ``a.tfw``, beside ``a.tif``."""
-    return suffix + name[len(main) :] if name.startswith(main) else name.removeprefix(stem)
-
-
-def encode_volume(array: np.ndarray, affine: np.ndarray) -> File:
+def encode_volume(array: np.ndarray, affine: np.ndarray, **facts: Any) -> File:
     """A ``.nii.gz`` file."""
-    return File(".nii.gz", gzip.compress(nib.Nifti1Image(array, affine).to_bytes(), compresslevel=_LEVEL, mtime=0))
+    content = gzip.compress(nib.Nifti1Image(array, affine).to_bytes(), compresslevel=_LEVEL, mtime=0)
+    return File(".nii.gz", content, facts=facts)
+
+
+def encode_picture(array: np.ndarray, **facts: Any) -> File:
+    """``C X Y`` of 8 bits, grey or RGB, as PNG."""
+    rows = array.astype(np.uint8).transpose(2, 1, 0).squeeze(-1 if len(array) == 1 else ())
+    buffer = io.BytesIO()
+    Image.fromarray(rows).save(buffer, "PNG")
+    return File(".png", buffer.getvalue(), facts=facts)
 
 
 def encode_labels(labels: np.ndarray, like: Path | None = None, grid: Grid | None = None) -> File:
@@ -76,9 +63,7 @@ def encode_labels(labels: np.ndarray, like: Path | None = None, grid: Grid | Non
         return encode_volume(labels[0], np.asarray(grid.affine) if grid is not None and placed else np.eye(4))
     if grid is not None and placed and like is not None and is_tiff(like):
         return _raster(labels[0].T, grid)
-    buffer = io.BytesIO()
-    Image.fromarray(labels[0].T).save(buffer, "PNG")
-    return File(".png", buffer.getvalue())
+    return encode_picture(labels)
 
 
 def _raster(rows: np.ndarray, grid: Grid) -> File:

@@ -15,14 +15,16 @@ from typing import Any, cast
 
 import numpy as np
 from monai.data import MetaTensor
+from monai.utils import ensure_tuple
 from PIL import Image
 
 from data_prep.engine.options import ConverterOptions, option
-from data_prep.engine.sources import Case, Files
-from data_prep.formats.encoding import copied, encode_labels, encode_volume, is_tiff
+from data_prep.engine.sources import Case, Files, copy_of
+from data_prep.formats.encoding import encode_labels, encode_picture, encode_volume, is_tiff
 from data_prep.formats.volumes import map_values
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, VOID
 from medwsss.study.grid import Grid, fault, misfit
+from medwsss.study.intensities import existing, fits_eight_bits, usual_range, void_of
 from medwsss.study.readers import loader, suffix_of
 from medwsss.transforms import MapWeakLabels, SimulateScribble
 
@@ -102,6 +104,7 @@ def picture_files(
     in_channels: int = 3,
     spatial_dims: int = 2,
     annotation: Annotation | None = None,
+    grey_as_rgb: bool = False,
     read_mask: Callable[[Path], MetaTensor] = load,
     read_strokes: Callable[[Path], MetaTensor] = load,
 ) -> Files:
@@ -115,26 +118,31 @@ def picture_files(
         in_channels: of the image.
         spatial_dims: of the image.
         annotation: draws the strokes of a training case into its mask.
+        grey_as_rgb: a grey picture of 8 bits is written as RGB, which all readers of a data set of colours take it for.
         read_mask: loads a mask as ``C *S``.
         read_strokes: loads strokes as ``C *S``.
 
     Raises:
-        ValueError: for an image with other channels or an affine that makes no sense, a label map of another size or in
-            another place than the image or of several channels that no colours are declared for, undeclared values or
-            colours, and a label map without a single label.
+        ValueError: for an image with other channels, an affine that makes no sense, NaN or infinity that it does not
+            declare, or nothing but void; for a label map of another size or in another place than the image, with
+            several channels and no colours declared, with undeclared values or colours, or without a label.
     """
     source = case.files[IMAGE]
     assert isinstance(source, Path)
     image = load(source)
+    converted = grey_as_rgb and len(image) == 1 and fits_eight_bits(image) and not image.meta.get("void")
+    if converted:
+        image = cast(MetaTensor, image[[0, 0, 0]])
     if (len(image), image.ndim - 1) != (in_channels, spatial_dims):
+        hint = ": grey among colours?" if {len(image), in_channels} == {1, 3} else ""
         raise ValueError(
-            f"expected {in_channels} channels and {spatial_dims} axes, got shape {tuple(image.shape)} in {source}"
+            f"expected {in_channels} channels and {spatial_dims} axes, got shape {tuple(image.shape)} in {source}{hint}"
         )
     place = Grid.of(image)
     if problem := fault(place, source):
         raise ValueError(problem)
-    nodata = image.meta.get("nodata")
-    void = nodata is not None and np.isclose(image, nodata, rtol=0, atol=0, equal_nan=True).all(0, keepdims=True)
+    existing(image, source, some=True)
+    void = void_of(image).numpy()
 
     maps: dict[str, np.ndarray] = {}
     for key, read, conventions in ((LABEL, read_mask, labels), (SCRIBBLE, read_strokes, scribbles)):
@@ -147,10 +155,28 @@ def picture_files(
     if annotation is not None and case.section == "training":
         maps[SCRIBBLE] = annotation(maps[LABEL], case)
 
-    # MONAI takes all axes of an NPY file for spatial ones, rows first
-    copy = encode_volume(np.asarray(image[0]), np.eye(4)) if _is_npy(source) else copied(source)
+    if converted:
+        copy = encode_picture(np.asarray(image), converted="grey to RGB")
+    elif _is_npy(source):  # MONAI takes all axes of an NPY file for spatial ones, rows first
+        copy = encode_volume(np.asarray(image[0]), np.eye(4), **facts_of(image))
+    else:
+        copy = copy_of(source, **facts_of(image))
     like = source if is_tiff(source) else None
     return {IMAGE: copy, **{key: encode_labels(array, like, place) for key, array in maps.items()}}
+
+
+def may_hold_void(cases: Iterable[Case]) -> bool:
+    """Whether label maps of the cases may get void: a TIFF may declare nodata or a mask, a PNG be transparent."""
+    images = {path for case in cases for path in ensure_tuple(case.files[IMAGE])}
+    return any(is_tiff(path) for case in cases for path in case.paths) or any(
+        suffix_of(path).lower() == ".png" for path in images
+    )
+
+
+def facts_of(image: Any) -> dict[str, Any]:
+    """What a data list says of an image that is not of 8 bits: its usual range, ``intensity``."""
+    found = None if fits_eight_bits(image) else usual_range(image)
+    return {} if found is None else {"intensity": list(found)}
 
 
 def _is_npy(path: Path) -> bool:

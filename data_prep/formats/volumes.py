@@ -15,6 +15,7 @@ from data_prep.engine.sources import Case, File, Files
 from data_prep.formats.encoding import encode_volume
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED, VOID
 from medwsss.study.grid import Grid, fault, misfit
+from medwsss.study.intensities import existing
 from medwsss.study.labels import to_classes
 from medwsss.study.readers import suffix_of
 from medwsss.transforms import MapWeakLabels
@@ -40,9 +41,9 @@ def volume_files(
             say otherwise: the image's affine counts.
 
     Raises:
-        ValueError: for an image that is not a volume (of ``in_channels``) or whose affine makes no sense, a label map
-            or a second channel of another shape or in another place than the image, label maps of several channels
-            that no colours are declared for, undeclared values, and a label map without a single label.
+        ValueError: for an image that is not a volume (of ``in_channels``), whose affine makes no sense or which has NaN
+            or infinity; for a label map or a second channel of another shape or in another place than the image, label
+            maps of several channels that no colours are declared for, undeclared values, and a map without a label.
     """
     value = case.files[IMAGE]
     paths = [value] if isinstance(value, Path) else list(value)
@@ -55,6 +56,8 @@ def volume_files(
             raise ValueError(f"expected {wanted}, got shape {image.shape} in {path}")
         if problem := fault(_grid(image), path) or misfit(grid, _grid(image), path):
             raise ValueError(problem)
+        if image.get_data_dtype().kind == "f":
+            existing(np.asanyarray(image.dataobj), path)
     copies = [File(suffix_of(path), path) for path in paths]
     files: dict[str, File | list[File]] = {IMAGE: copies[0] if isinstance(value, Path) else copies}
     for key, convention in ((SCRIBBLE, scribbles), (LABEL, labels)):

@@ -7,6 +7,7 @@ from medwsss.study.check import StudyReport, check_study
 from medwsss.study.datalist import check_dataset_dir, load_datalist
 from medwsss.study.declared import declared_labels, label_mapper, read_class_names, read_schema
 from medwsss.study.findings import Findings, examine
+from medwsss.study.images import check_images
 from medwsss.study.inputs import find_inputs
 from medwsss.study.mapping import MapWeakLabels
 from medwsss.study.plan import Plan, check_patch_size, plan_training
@@ -27,6 +28,7 @@ __all__ = [
     "StudySummary",
     "Validation",
     "check_dataset_dir",
+    "check_images",
     "check_patch_size",
     "check_study",
     "declared_labels",

@@ -16,11 +16,13 @@ from torch import Tensor
 from medwsss.keys import UNLABELED, VOID
 from medwsss.study.axes import anatomical_order
 from medwsss.study.grid import Grid, fault, misfit
+from medwsss.study.intensities import existing, usual_range, void_of
 from medwsss.study.labels import to_classes
 from medwsss.study.mapping import MapWeakLabels
 from medwsss.study.readers import loader
 
 _MAX_LABELED = 0.5  # a "scribble" that labels more than this share of the voxels is a dense mask, or misread
+_MAX_LOST = 0.5  # dense masks go on below nodata, if only as background
 _MOSTLY = 0.95  # a class with this share of a scribble is not a class: its value means "nobody annotated"
 
 Files = Any  #: a path, or a list of paths: the channels of one image
@@ -35,11 +37,10 @@ class Findings:
     warnings: list[str] = field(default_factory=list)
     shape: tuple[int, ...] = ()  #: channels, then spatial
     spacing: tuple[float, ...] = ()  #: in mm where the files say so
-    anatomy: tuple[int, ...] | None = (
-        None  #: the patient's axis that each axis of a volume follows, where that is clear
-    )
-    low: tuple[float, ...] = ()  #: smallest intensity of each channel, nodata apart
+    anatomy: tuple[int, ...] | None = None  #: the patient's axis that each axis of a volume follows, if it is clear
+    low: tuple[float, ...] = ()  #: smallest intensity of each channel, void apart
     high: tuple[float, ...] = ()
+    range: tuple[float, float] | None = None  #: of the usual intensities, see ``intensities.usual_range``
     digest: str = ""  #: of the image's voxels: equal for equal images, whatever the file's name and compression
     annotation: str = ""  #: likewise, of what scribble and mask say of each voxel
     seeds: Tensor | None = None  #: voxels of each label value of the scribble
@@ -117,17 +118,19 @@ def _measure(image: MetaTensor, file: Files, found: Findings) -> None:
     found.digest = hashlib.blake2b(voxels.numpy().tobytes() + str(found.shape).encode()).hexdigest()
     if image.meta.get("mode") == "P":
         found.errors.append(f"expected intensities, got palette indices in {file}: save it as grey or RGB")
-    if bad := int((~torch.isfinite(voxels)).sum()):
-        found.errors.append(f"expected finite intensities, got {bad} NaN or infinite voxels in {file}")
+    try:
+        exists = existing(image, file, some=True)
+    except ValueError as error:
+        found.errors.append(str(error))
         return
-    nodata = image.meta.get("nodata")
-    exists = torch.ones_like(voxels, dtype=torch.bool) if nodata is None else voxels != nodata
-    if not exists.any():
-        found.errors.append(f"expected an image, got nothing but nodata ({nodata}) in {file}")
-    elif empty := [c for c, there in enumerate(exists.flatten(1).any(1)) if not there]:
-        found.warnings.append(f"expected data in every channel, got nothing but nodata in channels {empty} of {file}")
+    if empty := [c for c, there in enumerate(exists.flatten(1).any(1)) if not there]:
+        found.warnings.append(f"expected data in every channel, got nothing but void in channels {empty} of {file}")
     found.low = tuple(torch.where(exists, voxels, torch.inf).flatten(1).amin(1).tolist())
     found.high = tuple(torch.where(exists, voxels, -torch.inf).flatten(1).amax(1).tolist())
+    if found.low == found.high:
+        values = ", ".join(f"{value:g}" for value in found.low)
+        found.warnings.append(f"expected an image that shows something, got {values} in every voxel of {file}")
+    found.range = usual_range(voxels)
 
 
 def _labels(file: Files | None, labels: MapWeakLabels, image: MetaTensor | None, found: Findings) -> Tensor | None:
@@ -137,10 +140,20 @@ def _labels(file: Files | None, labels: MapWeakLabels, image: MetaTensor | None,
     if image is not None and (problem := misfit(Grid.of(image), Grid.of(raw), file)):
         found.errors.append(problem)
     try:
-        return to_classes(raw, labels, file).as_tensor()
+        classes = to_classes(raw, labels, file).as_tensor()
     except ValueError as error:
         found.errors.append(str(error))
         return None
+    if image is not None and image.meta.get("void") and classes.shape[1:] == image.shape[1:]:
+        void = void_of(image)
+        seeds = classes < labels.num_classes
+        if (lost := int((void & seeds).sum())) > _MAX_LOST * int(seeds.sum()):
+            found.warnings.append(
+                f"expected labels where there is an image, got {lost / int(seeds.sum()):.0%} of them in its void "
+                f"({image.meta['void']}), where they do not count, in {file}"
+            )
+        classes[void] = VOID
+    return classes
 
 
 def _judge_seeds(found: Findings, labels: MapWeakLabels, file: Files) -> None:

@@ -41,6 +41,7 @@ class StudySummary:
     shape: Extent | None = None
     spacing: Extent | None = None  #: in mm where the files say so
     intensity: Extent | None = None
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)  #: of usual intensities, by the image's name
     channels: int | None = None  #: of the first image
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -92,6 +93,8 @@ class StudySummary:
         self.shape = _widened(self.shape, shape, shape)
         self.spacing = _widened(self.spacing, spacing, spacing)
         self.intensity = _widened(self.intensity, case.low, case.high)
+        if case.range is not None:
+            self.ranges[name] = case.range
 
     def close(self) -> None:
         """What only the whole list tells: classes that are never seeded."""

@@ -5,6 +5,17 @@ from __future__ import annotations
 
 from medwsss.study.mapping import MapWeakLabels
 from medwsss.study.schema import SCHEMAS, LabelSchema
+from medwsss.transforms.existing import (
+    FillVoidd,
+    FillVoidD,
+    FillVoidDict,
+    ScaleExistingd,
+    ScaleExistingD,
+    ScaleExistingDict,
+    VoidLabelsd,
+    VoidLabelsD,
+    VoidLabelsDict,
+)
 from medwsss.transforms.held_out import HoldOutSeedsd, HoldOutSeedsD, HoldOutSeedsDict
 from medwsss.transforms.prediction import (
     CheckImaged,
@@ -39,6 +50,9 @@ __all__ = [
     "CheckImageD",
     "CheckImageDict",
     "CheckImaged",
+    "FillVoidD",
+    "FillVoidDict",
+    "FillVoidd",
     "HoldOutSeedsD",
     "HoldOutSeedsDict",
     "HoldOutSeedsd",
@@ -51,6 +65,9 @@ __all__ = [
     "SavePredictionD",
     "SavePredictionDict",
     "SavePredictiond",
+    "ScaleExistingD",
+    "ScaleExistingDict",
+    "ScaleExistingd",
     "SeedWeights",
     "ShortenScribble",
     "ShortenScribbleD",
@@ -71,4 +88,7 @@ __all__ = [
     "VoidFillD",
     "VoidFillDict",
     "VoidFilld",
+    "VoidLabelsD",
+    "VoidLabelsDict",
+    "VoidLabelsd",
 ]

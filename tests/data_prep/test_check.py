@@ -279,9 +279,7 @@ def test_workers_change_nothing_and_errors_come_in_the_order_of_the_list(study):
     study.write("image0.nii.gz", np.full((6, 5, 4), np.inf))
     code, report = study.command("--workers", "2")
     assert (code, report) == study.command()
-    assert [text.endswith(name) for text, name in zip(report["errors"], ("image0.nii.gz", "image1.nii.gz"))] == [
-        True
-    ] * 2
+    assert [name in text for text, name in zip(report["errors"], ("image0.nii.gz", "image1.nii.gz"))] == [True] * 2
 
 
 def test_a_picture_says_nothing_about_space(study):
