@@ -34,7 +34,7 @@ def label_names(content: Mapping[str, Any]) -> dict[int, str]:
     """``{value: name}`` of ``labels``: Decathlon's ``{"0": "background"}`` or nnU-Net's ``{"background": 0}``.
 
     Raises:
-        ValueError: where they are something else, or two of one value or name.
+        ValueError: where they are something else.
     """
     names: dict[int, str] = {}
     labels = content.get("labels", {})
@@ -43,12 +43,9 @@ def label_names(content: Mapping[str, Any]) -> dict[int, str]:
     for key, value in labels.items():
         number, name = (value, key) if isinstance(value, int) else (key, value)
         try:
-            number = int(number)
+            names[int(number)] = str(name)
         except (TypeError, ValueError):
             raise ValueError(f"expected labels of numbers and names, got {key!r}: {value!r}") from None
-        if number in names or str(name) in names.values():
-            raise ValueError(f"expected one name for each value in labels, got {number}: {name!r} beside {names}")
-        names[number] = str(name)
     return names
 
 
@@ -141,6 +138,8 @@ def _known(path: PathLike, given: Mapping[str, Any]) -> tuple[dict[str, Any], di
     told = {k: content[k] for k in ("num_classes", "mapping", "colors") if content.get(k) is not None}
     try:
         names = label_names(content)
+        if len(set(names.values())) < len(content.get("labels", ())):
+            raise ValueError(f"expected one name for each value in labels, got {content['labels']}")
         for field, synonyms in _SYNONYMS.items():
             found = [content[key] for key in synonyms if content.get(key) is not None]
             if found:

@@ -87,16 +87,18 @@ def test_bytes_depend_on_seed_and_names_alone(study, draw, tmp_path, monkeypatch
     assert digest(tmp_path / "few")["scribbles/training_002.nii.gz"] == one["scribbles/training_002.nii.gz"]
 
 
-def test_slices_lie_across_the_thick_axis(study, draw):
+def test_slices_lie_across_the_thick_axis(study, draw, tmp_path):
     """Whatever axis of the file that is: the same strokes."""
-    plain = draw("plain", "--workers", "1", "--slice-step", "2")
     item = json.loads(study.read_text())["training"][0]
+    source = shutil.copytree(study.parent, tmp_path / "source")
     for key in "image", "label":
-        image = nib.load(study.parent / item[key])
+        image = nib.load(source / item[key])
         turned = np.asarray(image.dataobj).transpose(2, 0, 1), image.affine[:, [2, 0, 1, 3]]
-        nib.save(nib.Nifti1Image(*turned), study.parent / item[key])
-    other = draw("turned", "--workers", "1", "--slice-step", "2")
-    before, after = (read(folder / item["scribble"]) for folder in (plain, other))
+        nib.save(nib.Nifti1Image(*turned), source / item[key])
+    plain = draw("plain", "--workers", "1", "--slice-step", "2")
+    words = ["--output", str(tmp_path / "turned"), "--workers", "1", "--slice-step", "2"]
+    assert main(["scribbles", "--datalist", str(source / "dataset.json"), *words]) == 0
+    before, after = (read(folder / item["scribble"]) for folder in (plain, tmp_path / "turned"))
     assert np.array_equal(after.transpose(1, 2, 0), before)
 
 
