@@ -11,8 +11,9 @@ $(BIN)/.installed: setup.cfg constraints.txt
 train: venv
 	$(BIN)/python -m monai.bundle run training --config_file bundles/scribble/train.json
 
+# A file's tests stay in one process, which makes what they share once
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: venv
 	$(BIN)/black -q --check --diff -l 120 medwsss data_prep tests

@@ -12,8 +12,7 @@ import pytest
 from monai.transforms import LoadImage, LoadImaged
 from PIL import Image
 
-from medwsss.study import readers
-from medwsss.study.readers import StudyReader
+from medwsss.study.readers import StudyReader, rasters
 
 load = LoadImage(reader=StudyReader(), ensure_channel_first=True)
 
@@ -32,12 +31,16 @@ ODD = {
     "nifti/mscmr_subject43_DE_manual_slices6-8.nii.gz": ((1, 480, 480, 3), (0, 3), (0.73, 0.73, 5)),
     "dicom/examples_rgb_color.dcm": ((3, 320, 240), (0, 255), None),  # colours are channels, not a third axis
     "dicom/CT_small.dcm": ((1, 128, 128), (-896, 1167), (0.661, 0.661)),  # stored 128..2191, intercept -1024
-    "tiff/RGBA.uint16.tif": ((4, 634, 411), (0, 10000), (1.38, 1.379)),
+    "tiff/RGBA.uint16.tif": (
+        (3, 634, 411),
+        (10000, 10000),
+        (1.38, 1.379),
+    ),  # its fourth band is alpha: half are missing
     "tiff/rotated.tif": ((1, 10, 15), (0, 149), (20, 10)),
     "tiff/float_nan.tif": ((1, 3, 2), None, (100, 100)),
-    "tiff/float_raster_with_nodata.tif": ((1, 13, 12), (-3.4e38, 0.25), (500, 500)),
+    "tiff/float_raster_with_nodata.tif": ((1, 13, 12), (0, 0.25), (500, 500)),
     "tiff/goes.tif": ((3, 542, 542), (0, 198), (20054.96, 20054.96)),
-    "tiff/all-nodata.tif": ((4, 71, 2475), (0, 0), (3, 3)),
+    "tiff/all-nodata.tif": ((4, 71, 2475), None, (3, 3)),
 }
 REFUSED = {
     "dicom/MR_truncated.dcm": "ValueError in .*MR_truncated.dcm: The number of bytes of pixel data is less",
@@ -66,7 +69,9 @@ def test_odd_files_are_read(shared_data, name):
     if extent is None:
         assert image.isnan().any()
     else:
-        assert [float(image.min()), float(image.max())] == pytest.approx(extent, rel=1e-5)
+        there = image[~image.isnan()]
+        assert [float(there.min()), float(there.max())] == pytest.approx(extent, rel=1e-5)
+    assert image.isnan().any() == ("void" in image.meta)
     assert image.meta["placed"]
     if sizes is not None:
         columns = np.linalg.norm(image.affine.numpy()[:3, : len(sizes)], axis=0)
@@ -90,13 +95,14 @@ def test_raster_axes_bands_nodata_and_geotransform(tmp_path):
     ) as raster:
         raster.write(bands)
     image = load(tmp_path / "a.tif")
-    assert (image.numpy() == bands.swapaxes(1, 2)).all() and image.meta["nodata"] == -9
+    assert (image.numpy() == bands.swapaxes(1, 2)).all() and image.meta["nodata_value"] == -9
+    assert image.meta["crs"] == "EPSG:32633" and image.meta["unit"] == "m"
     assert image.affine.tolist() == [[30, 0, 0, 500], [0, -30, 0, 900], [0, 0, 1, 0], [0, 0, 0, 1]]
     assert load([tmp_path / "a.tif"] * 2).shape == (4, 4, 3)  # several files: all their bands
 
 
 def test_without_rasterio_the_message_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "has_rasterio", False)
+    monkeypatch.setattr(rasters, "has_rasterio", False)
     (tmp_path / "a.tif").write_bytes(b"II*\0")
     with pytest.raises(ValueError, match=r"a.tif: a TIFF needs rasterio: pip install medwsss\[data\]"):
         load(tmp_path / "a.tif")
@@ -145,6 +151,32 @@ def test_printers_colours_become_rgb(tmp_path):
     assert image[:, 0, 0].numpy() == pytest.approx([255, 0, 0], abs=8)
 
 
+def faded(mode):
+    """Four columns that get more and more opaque, the last two wholly."""
+    picture = Image.new(mode, (4, 2), (9,) * len(mode))
+    picture.putalpha(Image.fromarray(np.array([[0, 3, 255, 255]] * 2, np.uint8)))
+    return picture
+
+
+def rgb24(path):
+    save_nifti(path, np.zeros((2, 2, 2), [("R", "u1"), ("G", "u1"), ("B", "u1")]))
+
+
+def save_nifti(path, array, affine=None):
+    nib.save(nib.Nifti1Image(array, np.eye(4) if affine is None else affine), path)
+
+
+def not_finite(path):
+    save_nifti(path, np.ones((2, 2, 2), np.uint8), np.diag([1, 1, 1, 1.0]))
+    header = bytearray(path.read_bytes())
+    header[280:284] = np.float32(np.nan).tobytes()  # srow_x[0]
+    path.write_bytes(header)
+
+
+def animation(path):
+    Image.fromarray(GREY).save(path, save_all=True, append_images=[Image.fromarray(GREY + 1)])
+
+
 def pickled(path):
     np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
 
@@ -152,11 +184,21 @@ def pickled(path):
 @pytest.mark.parametrize(
     "name, write, told",
     [
-        ("a.png", lambda path: Image.new("RGBA", (4, 2)).save(path), "an alpha channel (mode RGBA)"),
-        ("b.png", lambda path: Image.new("LA", (4, 2)).save(path), "an alpha channel (mode LA)"),
+        ("a.png", lambda path: faded("RGBA").save(path), "an alpha channel of 2 values from 3 to 255"),
+        ("b.tif", lambda path: faded("LA").save(path), "an alpha channel of 2 values from 3 to 255"),
         ("c.png", sixteen_bit_png, "16 bits a colour"),
         ("d.npy", pickled, "allow_pickle=False"),
-        ("e.txt", lambda path: path.write_text("no image"), "DICOM"),
+        ("e.txt", lambda path: path.write_text("no image"), "text, no image"),
+        ("g.seg.nrrd", lambda path: path.write_bytes(b"NRRD0005"), "3D Slicer's format): convert it to NIfTI"),
+        ("h.mgz", lambda path: path.write_bytes(b"\x1f\x8b"), "nibabel.save(nibabel.load(file), 'name.nii.gz')"),
+        ("i", lambda path: path.write_bytes(b"\x89HDF"), "HDF5 by its first bytes"),
+        ("j.foo", lambda path: path.write_bytes(b""), "an empty file by its first bytes"),
+        ("k.png", lambda path: path.write_bytes(b"GIF89a"), "cannot identify image file"),
+        ("l.nii", rgb24, "colours (RGB) in each voxel"),
+        ("m.nii.gz", lambda path: save_nifti(path, np.ones((2, 2, 2), np.complex64)), "complex numbers in each voxel"),
+        ("n.nii", lambda path: save_nifti(path, np.ones((2, 2, 2, 3, 2))), "the shape (2, 2, 2, 3, 2)"),
+        ("o.nii", not_finite, "an affine that is not finite"),
+        ("p.png", animation, "an animation of 2 frames"),
         ("f.nii.gz", lambda path: path.write_bytes(b"\x1f\x8b broken"), "Cannot work out file type"),
     ],
 )
@@ -164,6 +206,51 @@ def test_refused_with_the_file_and_the_reason(tmp_path, name, write, told):
     write(tmp_path / name)
     with pytest.raises(ValueError, match=f"expected a readable image, .*{name}: .*{re.escape(told)}"):
         load(tmp_path / name)
+
+
+def test_trailing_axes_of_one_are_no_axes_and_a_vector_is_channels(tmp_path):
+    """ITK writes the components of a vector as the fifth axis behind a time of one."""
+    save_nifti(tmp_path / "a.nii", np.arange(8.0).reshape(2, 2, 2, 1))
+    save_nifti(tmp_path / "b.nii", np.arange(16.0).reshape(2, 2, 2, 1, 2))
+    assert load(tmp_path / "a.nii").shape == (1, 2, 2, 2)
+    assert (load(tmp_path / "b.nii").numpy() == np.moveaxis(np.arange(16.0).reshape(2, 2, 2, 2), 3, 0)).all()
+
+
+def test_a_header_that_scales_says_so(tmp_path):
+    image = nib.Nifti1Image(np.array([[[0.0, 1, 2]]]), np.eye(4))
+    image.set_data_dtype(np.uint8)  # nibabel stores 0 … 255 of it
+    nib.save(image, tmp_path / "a.nii")
+    save_nifti(tmp_path / "b.nii", np.zeros((2, 2, 2), np.uint8))
+    assert load(tmp_path / "a.nii").meta["scl_slope"] == pytest.approx(2 / 255)
+    assert "scl_slope" not in load(tmp_path / "b.nii").meta and load(tmp_path / "b.nii").meta.get("unit") is None
+
+
+def dicom(path, pixels, **told):
+    """A file of 16 bits that says what is ``told``."""
+    pydicom = pytest.importorskip("pydicom")
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid(entropy_srcs=["a"])
+    dataset = pydicom.dataset.FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = *pixels.shape, 1
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit, dataset.PixelRepresentation, dataset.PhotometricInterpretation = 15, 1, "MONOCHROME2"
+    dataset.PixelSpacing, dataset.ImagePositionPatient = [1, 1], [0, 0, 0]
+    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    for name, value in told.items():
+        setattr(dataset, name, value)
+    dataset.PixelData = pixels.astype("<i2").tobytes()
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def test_dicom_is_known_by_its_content_and_its_padding_is_missing(tmp_path):
+    pixels = np.array([[-2000, 0, 40], [1000, -1999, 7]])
+    scale = {"RescaleSlope": 1.5, "RescaleIntercept": -1024}
+    dicom(tmp_path / "IM0001", pixels, PixelPaddingValue=-2000, PixelPaddingRangeLimit=-1999, **scale)
+    image = load(tmp_path / "IM0001")
+    expected = np.where(pixels < -1500, np.nan, pixels * 1.5 - 1024)
+    np.testing.assert_array_equal(image.numpy()[0], expected.T)
+    assert image.meta["void"] == "pixel padding -2000"
 
 
 def test_usable_in_a_bundle_by_its_name(tmp_path):

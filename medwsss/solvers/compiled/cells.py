@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from medwsss.keys import UNLABELED, VOID
-from medwsss.solvers.compiled.arithmetic import f32
+from medwsss.solvers.compiled.arithmetic import f32, inlined
 from medwsss.solvers.compiled.kernel import compiled
 
 __all__ = ["fix", "interpolate", "merge"]
@@ -58,7 +58,7 @@ def merge(logits, scribble, size, means, classes):
                     classes[z, y, x] = elected(votes, means[:, z, y, x])
 
 
-@compiled
+@inlined
 def average(sums, size, count, out):
     """Means over ``count`` rows and over ``size`` neighbours of what was summed up over the rows."""
     share = f32(1) / (f32(size) * count)
@@ -72,7 +72,7 @@ def average(sums, size, count, out):
             out[-1] = sums[-1] / count
 
 
-@compiled
+@inlined
 def elected(votes, means):
     """The class with most votes, and with the greatest mean among those."""
     best = 0
@@ -120,7 +120,7 @@ def interpolate(cells, size, voxels):
                         out[-1] = f32(0.25) * row[-3] + f32(0.75) * row[-2]
 
 
-@compiled
+@inlined
 def between(voxel, size, cells):
     """The cells on both sides of a voxel along an axis, and the second one's share; the outermost go on beyond."""
     at = (f32(voxel) + f32(0.5)) / f32(size) - f32(0.5)

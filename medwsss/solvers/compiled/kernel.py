@@ -24,6 +24,8 @@ CE, RCE, CCE, QUADRATIC = range(4)
 TINY = np.finfo(f32).tiny
 LEAST_LABEL, LEAST_CHANGE, LEAST_LOGIT = f32(limits.LABEL_FLOOR), f32(limits.LARGEST_LOSS), f32(-80)  # e^-80 is normal
 SMALL_LABEL, LARGEST_CHANGE = f32(limits.SMALL_LABEL), f32(limits.LARGEST_CHANGE)
+# What is called from a compiled function is inlined in it: with machine code of its own it would round differently in
+# the process that compiles than in those that load the result from the cache.
 # Fast-math may reorder sums and assumes that nothing is NaN or inf: input is checked, and nothing here makes any.
 compiled = njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
 
@@ -34,7 +36,7 @@ def reach(shift, low, high, size):
     return max(low, -shift), min(high, size - shift)
 
 
-@compiled
+@inlined
 def multiply(y, shifts, low, high, similarity, norm, dots, norms):
     """``‖y_i‖²`` of a block into ``norm``; ``y_i·y_j`` and ``‖y_j‖²`` of its neighbours into ``dots`` and ``norms``."""
     norm[:], dots[:], norms[:] = 0, 0, 0
@@ -53,7 +55,7 @@ def multiply(y, shifts, low, high, similarity, norm, dots, norms):
                     other[i] += q[i] * q[i]
 
 
-@compiled
+@inlined
 def charge(weights, shifts, low, high, similarity, logarithmic, norm, dots, norms, cost):
     """The energy of a block's pairs, at the first voxel of each, into ``cost``."""
     cost[:] = 0
@@ -66,7 +68,7 @@ def charge(weights, shifts, low, high, similarity, logarithmic, norm, dots, norm
             e[i] += w[i] * potential(similarity, logarithmic, pq[i], pp[i], qq[i])
 
 
-@compiled
+@inlined
 def couple(weights, shifts, low, high, similarity, logarithmic, norm, dots, norms, curvature, radial):
     """The slopes of a block's pairs in ``p·q`` (into ``dots``) and ``‖p‖²``, and their curvature."""
     curvature[:], radial[:] = 0, 0
@@ -83,7 +85,7 @@ def couple(weights, shifts, low, high, similarity, logarithmic, norm, dots, norm
             r[i] += f32(2) * w[i] * s_pp
 
 
-@compiled
+@inlined
 def predict(logits, low, high, kind, top, total, unary):
     """A block's ``σ``, the softmax of its logits, into ``unary``; for ``CE`` its ``−ln σ``."""
     top[: high - low], total[:] = logits[0, low:high], 0
@@ -107,7 +109,7 @@ def predict(logits, low, high, kind, top, total, unary):
                 u[i] = -safe_log(u[i], EPS)
 
 
-@compiled
+@inlined
 def compare(y, unary, low, high, kind, match, own):
     """A block's unary energy into ``own``; what curves it, ``1 / y·σ`` or the greatest ``σ/y``, into ``match``."""
     match[:], own[:] = 0, 0
@@ -132,7 +134,7 @@ def compare(y, unary, low, high, kind, match, own):
             match[i] = f32(1) / max(match[i], EPS)
 
 
-@compiled
+@inlined
 def differentiate(y, unary, shifts, low, high, eta, kind, dots, radial, match, curvature, pulls, mean, total):
     """A block's gradient into ``pulls``, its mean over classes into ``mean``; adds the unary curvature."""
     classes, size = y.shape
@@ -166,7 +168,7 @@ def differentiate(y, unary, shifts, low, high, eta, kind, dots, radial, match, c
         curvature[i] += eta * (f32(1) if kind == CE else f32(2) if kind == QUADRATIC else match[i])
 
 
-@compiled
+@inlined
 def move(y, previous, free, low, high, stride, momentum, pulls, mean, curvature, top, total, out):
     """The next ``y`` of a block into ``out``; see :class:`~medwsss.solvers.mirror_step.PlainStep`."""
     length = high - low
