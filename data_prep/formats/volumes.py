@@ -49,12 +49,13 @@ def volume_files(
     paths = [value] if isinstance(value, Path) else list(value)
     channels = (in_channels,) if isinstance(value, Path) and in_channels > 1 else ()
     images = [load_volume(path) for path in paths]
-    grid = _grid(images[0])
+    grid = _grid(images[0], paths[0])
     for image, path in zip(images, paths):
-        if len(image.shape) < 3 or image.shape[3:] not in {channels, channels or (1,)}:
+        if len(image.shape) < 3 or _behind(image) != channels:
             wanted = " x ".join(["a volume", *map(str, channels)])
             raise ValueError(f"expected {wanted}, got shape {image.shape} in {path}")
-        if problem := fault(_grid(image), path) or misfit(grid, _grid(image), path):
+        place = _grid(image, path)
+        if problem := fault(place, path) or misfit(grid, place, path):
             raise ValueError(problem)
         if image.get_data_dtype().kind == "f":
             existing(np.asanyarray(image.dataobj), path)
@@ -108,20 +109,32 @@ def one_channel(raw: MetaTensor) -> MetaTensor:
 
 def _label_file(path: Path, image: Grid, convention: MapWeakLabels, trust_voxels: bool) -> File:
     source = load_volume(path)
-    grid = _grid(source)
-    if problem := misfit(image, replace(grid, affine=None) if trust_voxels else grid, path):
+    grid = Grid(source.shape[:3]) if trust_voxels else _grid(source, path)
+    if problem := misfit(image, grid, path):
         raise ValueError(problem)
     array = np.asanyarray(source.dataobj)
-    if array.ndim > 4:
-        raise ValueError(f"expected a label map of three axes, or channels as a fourth, got {array.shape} in {path}")
-    (mapped,) = map_values(np.moveaxis(array.reshape(*array.shape[:3], -1), -1, 0), convention, path)
+    if len(_behind(source)) > 1 or array.dtype.kind not in "biuf":
+        raise ValueError(f"expected a map of numbers, got shape {array.shape} of {array.dtype} in {path}")
+    stored: Any = source.dataobj
+    meta = {"filename_or_obj": str(path)}
+    meta |= {} if (stored.slope, stored.inter) == (1, 0) else {"scl_slope": stored.slope}
+    channels = np.moveaxis(array.reshape(*array.shape[:3], -1), -1, 0)
+    (mapped,) = map_values(MetaTensor(channels.astype(np.float32), meta=meta), convention, path)
     affine = np.asarray(image.affine)
     if array.dtype == np.uint8 and np.array_equal(array, mapped) and np.array_equal(source.affine, affine):
         return File(suffix_of(path), path)
     return encode_volume(mapped, affine)
 
 
-def _grid(volume: nib.Nifti1Image) -> Grid:
-    """Of three axes, more of them are channels or time; placed as training's reader places it."""
+def _behind(volume: nib.Nifti1Image) -> tuple[int, ...]:
+    """Axes behind the third, channels or time; those of one voxel are none."""
+    return tuple(size for size in volume.shape[3:] if size > 1)
+
+
+def _grid(volume: nib.Nifti1Image, path: Path) -> Grid:
+    """Of the first three axes, placed as training's reader places it."""
+    stated = Grid(volume.shape[:3], volume.affine)
+    if not np.isfinite(volume.affine).all():  # or a place would be made up
+        raise ValueError(fault(stated, path))
     correct_nifti_header_if_necessary(volume)
-    return Grid(volume.shape[:3], volume.affine, UNITS.get(volume.header.get_xyzt_units()[0]))
+    return replace(stated, affine=volume.affine, unit=UNITS.get(volume.header.get_xyzt_units()[0]))

@@ -6,14 +6,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-import nibabel as nib
 import numpy as np
 from monai.config import PathLike
 from monai.data import MetaTensor
 from monai.data.utils import to_affine_nd
-from monai.utils import ensure_tuple, optional_import
+from monai.utils import optional_import
 
 from medwsss.study.readers import suffix_of
 
@@ -71,15 +70,12 @@ def fault(grid: Grid, file: Any) -> str | None:
 
     Args:
         grid: of the file.
-        file: to be named; or a list of them, the channels of one image. Of NIfTI the header is looked at, too: where
-            its numbers make no sense, a reader makes up a place.
+        file: to be named.
     """
-    for path in ensure_tuple(file):
-        if is_nifti(path) and not np.isfinite(cast(Any, nib.load(path)).affine).all():
-            return f"expected finite numbers in the affine, got NaN or infinity in {path}: its header needs repair"
     if grid.affine is None or _spans(grid):
         return None
-    return f"expected an affine that gives each axis a direction of its own, got a singular one in {file}"
+    wrong = "a singular one" if np.isfinite(np.asarray(grid.affine)).all() else "NaN or infinity"
+    return f"expected a finite affine that gives each axis a direction, got {wrong} in {file}: its header needs repair"
 
 
 def misfit(image: Grid, label: Grid, file: Any) -> str | None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import nibabel as nib
 from monai.data import MetaTensor
 
-from medwsss.study.grid import is_nifti
 from medwsss.study.mapping import MapWeakLabels
 
 __all__ = ["to_classes"]
@@ -38,17 +36,10 @@ def to_classes(raw: MetaTensor, convention: MapWeakLabels, file: Any) -> MetaTen
     try:
         return convention(raw)  # type: ignore[return-value]
     except ValueError as error:
-        raise ValueError(f"{error}{_scaling(file)}") from error
-
-
-def _scaling(file: Any) -> str:
-    """A header that scales what is stored: what integers seldom survive."""
-    if isinstance(file, list) or not is_nifti(file):
-        return ""
-    stored: Any = nib.load(file).dataobj  # type: ignore[attr-defined]
-    if (stored.slope, stored.inter) == (1, 0):
-        return ""
-    return (
-        f": its header multiplies what is stored by {stored.slope:.6g} and adds {stored.inter:.6g} (scl_slope, "
-        "scl_inter); save label maps as integers that no header scales"
-    )
+        scale = raw.meta.get("scl_slope")
+        if scale is None:
+            raise
+        raise ValueError(
+            f"{error}: its header scales what is stored, by {scale:.6g} (scl_slope), which integers do not survive; "
+            "save label maps without"
+        ) from error

@@ -172,11 +172,15 @@ MIRRORED[0, [0, 3]] = -1, 3
 @pytest.mark.parametrize(
     ("image", "label", "told"),
     [
-        ((AFFINE,), (NOWHERE,), "expected finite numbers in the affine, got NaN or infinity in .*label.nii"),
-        ((NOWHERE,), (NOWHERE,), "expected finite numbers in the affine, got NaN or infinity in .*image.nii"),
-        ((AFFINE,), (AFFINE * np.nan,), "expected finite numbers in the affine"),  # MONAI would put it at the origin
-        ((FLAT, 2, 0), (FLAT, 2, 0), "a direction of its own, got a singular one in .*image.nii"),
-        ((AFFINE,), (FLAT, 2, 0), "a direction of its own, got a singular one in .*label.nii"),
+        ((AFFINE,), (NOWHERE,), "(affine.* in .*label.nii|label.nii.*affine)"),
+        ((NOWHERE,), (NOWHERE,), "(affine.* in .*image.nii|image.nii.*affine)"),
+        (
+            (AFFINE,),
+            (AFFINE * np.nan,),
+            "(affine.* in .*label.nii|label.nii.*affine)",
+        ),  # MONAI would put it at the origin
+        ((FLAT, 2, 0), (FLAT, 2, 0), "gives each axis a direction, got a singular one in .*image.nii"),
+        ((AFFINE,), (FLAT, 2, 0), "gives each axis a direction, got a singular one in .*label.nii"),
         ((FLAT,), (FLAT,), None),  # the thickness of slices is told elsewhere in the header
         ((AFFINE, 2), (AFFINE, 3), "the unit mm of the image's affine, got um in .*label.nii"),
         ((AFFINE, 2), (MIRRORED, 2), "moves voxels by up to 3 mm in .*label.nii"),
