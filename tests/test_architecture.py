@@ -22,7 +22,7 @@ ALLOWED = {
     "keys": set(),
     "files": set(),
     "parallel": set(),
-    "bundle": set(),
+    "bundle": {"keys"},
     "terms": {"keys"},
     "solvers": {"keys", "terms"},
     "losses": {"keys", "terms"},
