@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options that are out of range, or do not go together: told of before data are opened, with the override that helps."""
+"""Options that are out of range, or do not go together: told of before data are opened, with what helps."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Range:
 
 _COUNT, _FROM_0, _SHARE, _POSITIVE = Range(1, whole=True), Range(0), Range(0, 1), Range(0, above=True)
 
-#: What the bundles' options may be. A class that takes one has its own check; this one is earlier, and names the option.
+#: What the bundles' options may be. Classes have checks of their own; these are earlier, and name the option.
 RANGES = {
     "num_classes": Range(2, VOID, whole=True),  # of which background is one
     "spatial_dims": Range(2, 3, whole=True),
