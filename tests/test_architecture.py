@@ -22,7 +22,7 @@ ALLOWED = {
     "keys": set(),
     "files": set(),
     "parallel": set(),
-    "bundle": {"files"},
+    "bundle": {"keys", "files"},
     "terms": {"keys"},
     "solvers": {"keys", "terms"},
     "losses": {"keys", "terms"},

@@ -15,24 +15,34 @@ __all__ = ["check_images"]
 NARROW = 20  #: images that fill less than this part of a range are of another one
 
 
-def check_images(study: StudySummary, in_channels: int, intensity_range: Sequence[float] | None = None) -> StudySummary:
+def check_images(
+    study: StudySummary | None, in_channels: int, axes: Sequence[int], intensity_range: Sequence[float] | None = None
+) -> StudySummary | None:
     """Check that a bundle can work on the images of a section, and return the section.
 
     Args:
-        study: the section.
+        study: the section; one that was not opened is passed over.
         in_channels: channels that the network takes.
+        axes: numbers of axes in space that images may have.
         intensity_range: lower and upper end of what the bundle takes for black and white; ``None``: it scales each
             image by its own percentiles.
 
     Raises:
-        ValueError: for another number of channels, for an ``intensity_range`` that is none, and for images that are
+        ValueError: for other numbers of channels or axes, for an ``intensity_range`` that is none, and for images that are
             clearly of another range, with the override that helps.
 
     Warns:
         UserWarning: of single images that hardly fill the range, unless they are of one value.
     """
-    if study.channels not in (None, in_channels):
-        raise ValueError(f"expected images of {in_channels} channels (in_channels), got {study.channels}")
+    if study is None or study.channels is None:
+        return study
+    if study.channels != in_channels:
+        raise ValueError(
+            f"expected images of {in_channels} channels, got {study.channels}: --in_channels {study.channels}"
+        )
+    found = len(study.shape[0]) if study.shape else 0
+    if found not in axes:
+        raise ValueError(f"expected images of {' or '.join(map(str, axes))} axes, got {found}: --spatial_dims {found}")
     if intensity_range is None:
         return study
     try:

@@ -104,7 +104,7 @@ def preprocessed(study, index=0, **changes):
 
 def test_guide_is_grey_levels_of_255_and_the_image_is_normalised(photographs):
     """EXIF and all: differences of the guide are those of the displayed picture, so that a bandwidth of 9 means 9."""
-    whole = {"scales": [1.0, 1.0], "patch_size": [52, 40], "flip_prob": 0.0}
+    whole = {"scales": [1.0, 1.0], "patch_size": [52, 40], "flip_prob": 0.0, "network_def#strides": [1, 1, 1]}
     for index in (0, 1):
         item = preprocessed(photographs, index, **whole)
         picture = displayed(photographs / f"image_{index}.{('jpg', 'png')[index]}")
