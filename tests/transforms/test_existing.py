@@ -135,7 +135,10 @@ def write_case(folder, bands, exists, gone):
     folder.mkdir()
     count, height, width = bands.shape
     place = rasterio.transform.from_origin(5e5, 5e6, 10, 10)
-    for name, values in (("image", np.where(exists, bands, gone)), ("scribble", np.full((1, height, width), UNLABELED))):
+    for name, values in (
+        ("image", np.where(exists, bands, gone)),
+        ("scribble", np.full((1, height, width), UNLABELED)),
+    ):
         kind = "float32" if name == "image" else "uint8"
         size = {"count": len(values), "height": height, "width": width, "dtype": kind}
         nodata = gone if name == "image" else None
