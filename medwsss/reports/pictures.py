@@ -44,7 +44,7 @@ def render(
 
     Args:
         image: ``C *S`` with two axes or more; three channels are red, green and blue, of any other number the first is
-            shown, from the slice's 1st to 99th percentile.
+            shown, from the slice's 1st to 99th percentile; NaN, where there is nothing, is black.
         class_names: one for each class, background first.
         scribble: ``1 *S`` classes, ``UNLABELED`` or ``VOID``.
         pseudo_label: ``K *S`` on the simplex.
@@ -103,8 +103,10 @@ def _plane(foreground: np.ndarray) -> tuple[slice | int, ...]:
 def _stretch(image: np.ndarray) -> np.ndarray:
     """``C X Y`` of any range to ``X Y 3`` in [0, 1]."""
     channels = image if len(image) == 3 else image[:1].repeat(3, 0)
-    low, high = np.percentile(channels, (1, 99))
-    return np.moveaxis(((channels - low) / max(high - low, 1e-8)).clip(0, 1), 0, -1)
+    known = channels[np.isfinite(channels)]
+    low, high = np.percentile(known, (1, 99)) if known.size else (0, 1)
+    grey = ((channels - low) / max(high - low, 1e-8)).clip(0, 1)
+    return np.moveaxis(np.nan_to_num(grey), 0, -1)
 
 
 def _paint(grey: np.ndarray, classes: np.ndarray, colors: np.ndarray) -> np.ndarray:

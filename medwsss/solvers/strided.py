@@ -21,7 +21,7 @@ __all__ = ["StridedSolver"]
 class StridedSolver(Solver):
     """Solve for cells of ``stride`` voxels an axis, and interpolate the labels linearly between the cells' centres.
 
-    A cell has the mean of its voxels' logits and of their guide, is a seed of the class that most of its seeds have
+    A cell has the mean of its voxels' logits and of the guide where they exist, is a seed of the class that most of its seeds have
     (the network decides where votes are equal), and is void if nothing in it is to be labelled. Seeds of the full grid
     are one-hot in what comes back, and void voxels uniform.
 
@@ -63,7 +63,9 @@ class StridedSolver(Solver):
         size = [self.stride] * len(shape)
         check_seeds(scribble, logits.shape[1])
         cell_logits, cells = merged(logits, scribble, size)
-        cell_guide = means(guide.to(logits.dtype), size)
+        inside = (~void_mask(scribble)).to(logits.dtype)
+        share = means(inside, size).clamp_min(torch.finfo(logits.dtype).tiny)
+        cell_guide = means(guide.to(logits.dtype) * inside, size) / share  # of what exists
         if weights is not None:
             weights = self._weights_of_cells(cell_guide, guide.to(logits.dtype), weights, size)
         if initial is not None:

@@ -12,6 +12,7 @@ from monai.utils import TransformBackends, convert_to_tensor
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
+from medwsss.keys import VOID
 from medwsss.terms.simplex import seed_mask
 
 __all__ = ["SeedWeights"]
@@ -22,8 +23,8 @@ class SeedWeights(Transform):
 
     A seed of class ``k`` counts ``1 / |S_k|``, so that every class that the case has weighs the same, however little of
     it is annotated. Seeds come to lie anywhere in a patch, not only at its centre: a network that never sees a seed
-    near the border of a patch learns nothing there, and is wrong along the borders of whole images. A case without
-    seeds has weight 0 throughout, which ``RandWeightedCropd`` takes as uniform.
+    near the border of a patch learns nothing there, and is wrong along the borders of whole images. In a case without
+    seeds it is how much of the patch exists; 0 throughout, which ``RandWeightedCropd`` takes as uniform, if all does.
 
     Args:
         patch_size: of the patches to crop, one number an axis.
@@ -50,6 +51,9 @@ class SeedWeights(Transform):
         for k in labels[seed_mask(labels)].unique():
             members = labels == k
             weights[members] = 1 / members.sum().double()
+        void = labels == VOID
+        if not weights.any() and void.any():
+            weights[~void] = 1
         held = uniform_filter(
             weights[0].numpy(), self.patch_size, mode="constant"
         )  # mean over the patch at each centre

@@ -70,8 +70,11 @@ def test_pooling_by_hand():
     StridedSolver(recorder, 2)(logits, guide, scribble)
     coarse_logits, coarse_guide, coarse_scribble = recorder.given
     assert coarse_logits.tolist() == [[[[2.0, 3.5]], [[8.0, 9.5]]]]  # (0+1+3+4)/4; the last cell is half there
-    assert coarse_guide.tolist() == [[[[3.0, 8.0]]]]
+    assert coarse_guide.tolist() == [[[[3.0, 0.0]]]]  # of what exists
     assert coarse_scribble.tolist() == [[[[1, v]]]]  # one seed of four decides; all void is void
+    scribble[..., 1] = VOID
+    StridedSolver(recorder, 2)(logits, guide, scribble)
+    assert recorder.given[1].tolist() == [[[[2.0, 0.0]]]]
 
 
 def test_most_seeds_of_a_cell_win():

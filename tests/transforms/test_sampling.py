@@ -40,6 +40,11 @@ def test_without_seeds_all_is_zero(shape):
     assert (SeedWeights([3] * len(shape))(torch.full((1, *shape), UNLABELED)) == 0).all()
 
 
+def test_without_seeds_patches_hold_what_exists():
+    scribble = torch.tensor([[VOID, VOID, VOID, UNLABELED, UNLABELED]])
+    torch.testing.assert_close(SeedWeights([3])(scribble), torch.tensor([[0, 0, 1 / 3, 2 / 3, 2 / 3]]))
+
+
 def test_rare_classes_are_seen_as_often():
     """400 crops of one voxel: 90 seeds of class 0 and one of class 1 come about equally often (5 deviations: 50)."""
     scribble = torch.full((1, 10, 10), UNLABELED)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from medwsss.keys import UNLABELED, VOID
-from tests.data_prep.pictures import convert, photograph, refusal, save
+from tests.data_prep.pictures import convert, photograph, pixels, refusal, save
 
 RAW = np.resize(np.arange(151), (16, 12))  # 0: void, 1 … 150: classes
 CLASSES = np.where(RAW == 0, VOID, RAW - 1)
@@ -32,6 +32,20 @@ def test_masks(source, tmp_path):
     scribble = made.pixels("training", NAMES["training"][0], "scribble")
     assert np.array_equal(scribble == VOID, CLASSES == VOID)
     assert (scribble == CLASSES)[scribble < VOID].all() and (scribble < VOID).any()
+
+
+def test_a_grey_picture_among_colours(source, tmp_path, capsys):
+    """A few of the official set are grey; whoever reads it takes them for RGB."""
+    name = NAMES["training"][1]
+    grey = np.arange(192).reshape(16, 12)
+    path = source / f"ADEChallengeData2016/images/training/{name}.jpg"
+    save(path, grey, quality=100)
+    made = convert("ade20k", source, tmp_path / "study", "--partial")
+    assert made["training"][name]["image"] == f"images/{name}.png"
+    assert np.array_equal(made.pixels("training", name, "image"), pixels(path)[..., None].repeat(3, -1))
+    assert f"1 grey images were written as RGB: images/{name}.png" in capsys.readouterr().out
+    copied = made.folder / made["training"][NAMES["training"][0]]["image"]
+    assert copied.read_bytes() == path.with_name(copied.name).read_bytes()
 
 
 @pytest.mark.parametrize("empty", [0, 255], ids=["from one", "from zero"])
