@@ -12,8 +12,8 @@ from monai.bundle import ConfigParser
 from monai.networks.nets import UNet
 
 from medwsss.bundle import limits
-from medwsss.study import check_images
 from medwsss.networks import DeepLabV3Plus
+from medwsss.study import check_images
 from tests.bundles.bundle import BUNDLE
 
 ORDINARY = {
