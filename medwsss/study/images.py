@@ -28,8 +28,8 @@ def check_images(
             image by its own percentiles.
 
     Raises:
-        ValueError: for other numbers of channels or axes, for an ``intensity_range`` that is none, and for images that are
-            clearly of another range, with the override that helps.
+        ValueError: for other numbers of channels or axes, for an ``intensity_range`` that is none, and for images that
+            are clearly of another range, with the override that helps.
 
     Warns:
         UserWarning: of single images that hardly fill the range, unless they are of one value.
