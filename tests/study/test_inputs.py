@@ -191,8 +191,8 @@ def test_incomplete_channels(folder, names, told):
 
 
 def test_numbered_photographs_are_no_channels():
-    for first in (0, 1):
-        names = [Path(f"IMG_{k:04d}.jpg") for k in range(first, 9)]
+    for numbers in (range(9), range(1, 9), [1, 2], []):
+        names = [Path("a.jpg"), *(Path(f"IMG_{k:04d}.jpg") for k in numbers)]
         assert group_channels(names, 3) == [[name] for name in names]
 
 
