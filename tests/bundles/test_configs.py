@@ -152,7 +152,8 @@ def test_inference_stands_alone():
 def test_inference_says_what_is_wrong_before_it_works(bundle):
     """In this order, and not in ``initialize``, which MONAI's ``load`` runs where there are no images."""
     inference = json.loads((BUNDLE.parent / bundle / "inference.json").read_text())
-    assert inference["initialize"] == ["$show_cause_last()", "$check_override_names()"]
+    names = "$take_names('dataset_dir', 'pattern', 'datalist', 'section', 'output_dir', 'model_file')"
+    assert inference["initialize"] == ["$show_cause_last()", names, "$check_override_names()"]
     assert inference["inferring"] == ["@inputs", "@model", "$check_writable(@output_dir)", "$@evaluator.run()"]
     assert inference["evaluator"]["network"] == "@model" and inference["evaluator"]["iteration_update"] == "@cases"
     assert "@cases" in inference["handlers"]
@@ -167,8 +168,6 @@ def test_training_and_inference_agree():
         "strides",
         "patch_size",
         "patch_3d",
-        "affine_3d",
-        "as_volume",
         "spatial_dims",
     ]
     assert inference["num_classes"] == undeclared_classes(train)
@@ -178,10 +177,10 @@ def test_training_and_inference_agree():
     def of_image(steps):
         """What happens to the image until it is random: LoadImaged may load more at once."""
         kept = [{**step, "keys": "image"} for step in steps if "image" in step["keys"]]
-        return [step for step in kept if not step["_target_"].endswith(("CopyItemsd", "CheckImaged", "ThickAxisLastd"))]
+        return [step for step in kept if not step["_target_"].endswith(("CopyItemsd", "CheckImaged"))]
 
     train, expected = resolved("train"), of_image(inference["preprocessing"]["transforms"])
-    assert len(expected) == 3
+    assert len(expected) == 5
     assert of_image(train["train"]["deterministic_transforms"]) == expected
     assert of_image(train["validate"]["preprocessing"]["transforms"]) == expected
 

@@ -59,7 +59,7 @@ def test_every_reference_to_the_other_bundle_has_its_own_name():
         for key, value in config.items() if isinstance(config, dict) else enumerate(config):
             if isinstance(value, (dict, list)):
                 yield from references(value, (*path, str(key)))
-            elif isinstance(value, str) and value.startswith("%"):
+            elif isinstance(value, str) and value.startswith("%bundles"):
                 yield "::".join((*path, str(key))), value
 
     for name in ("train", "evaluate"):

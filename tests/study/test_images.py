@@ -15,7 +15,7 @@ from medwsss.study.intensities import fits_eight_bits, rounded, usual_range
 
 def study(*ranges, channels=3):
     named = {f"image{i}.tif": value for i, value in enumerate(ranges)}
-    return StudySummary(2, channels=channels, ranges=named)
+    return StudySummary(2, channels=channels, shape=((9, 9), (9, 9)), ranges=named)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def study(*ranges, channels=3):
 def test_accepted(ranges, expected):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert check_images(study(*ranges), 3, expected).channels == 3
+        assert check_images(study(*ranges), 3, [2], expected).channels == 3
 
 
 @pytest.mark.parametrize(
@@ -55,18 +55,18 @@ def test_accepted(ranges, expected):
 )
 def test_refused(ranges, expected, told):
     with pytest.raises(ValueError, match=told):
-        check_images(study(*ranges), 3, expected)
+        check_images(study(*ranges), 3, [2], expected)
 
 
 def test_an_image_of_another_range_than_the_others_is_named():
     with pytest.warns(UserWarning, match="got 0 to 1 in image1.tif and as little in 1 more"):
-        check_images(study((0, 255), (0, 1), (0, 2)), 3, [0, 255])
+        check_images(study((0, 255), (0, 1), (0, 2)), 3, [2], [0, 255])
 
 
 def test_channels():
-    with pytest.raises(ValueError, match=r"images of 3 channels \(in_channels\), got 1"):
-        check_images(study((0, 255), channels=1), 3)
-    assert check_images(study((0, 9999)), 3)  # by percentiles: any range
+    with pytest.raises(ValueError, match=r"images of 3 channels, got 1: --in_channels 1"):
+        check_images(study((0, 255), channels=1), 3, [2])
+    assert check_images(study((0, 9999)), 3, [2])  # by percentiles: any range
 
 
 def test_usual_range():
