@@ -32,6 +32,7 @@ from data_prep.engine.sources import Case, Dataset, Files
 from data_prep.formats.encoding import encode_volume
 from data_prep.formats.volumes import map_values
 from medwsss.keys import IMAGE, LABEL
+from medwsss.study.integrity import verify
 from medwsss.transforms import MapWeakLabels
 
 pydicom, has_pydicom = optional_import("pydicom")
@@ -86,6 +87,7 @@ def _volume(case: Case, labels: MapWeakLabels) -> Files:
     assert isinstance(slices, tuple) and isinstance(masks, tuple)
     if len(slices) != len(masks):
         raise ValueError(f"expected a mask a slice, got {len(masks)} for {len(slices)} in {masks[0].parent}")
+    verify(*slices, *masks)
     data = [pydicom.dcmread(path) for path in slices]
     across, down = np.reshape(np.asarray(data[0].ImageOrientationPatient, float), (2, 3))
     normal = np.cross(across, down)

@@ -13,6 +13,7 @@ from data_prep.engine.sources import Case, File, Files
 from data_prep.formats.encoding import encode_volume
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED, VOID
 from medwsss.study.grid import misfit
+from medwsss.study.integrity import verify
 from medwsss.study.readers import suffix_of
 from medwsss.transforms import MapWeakLabels
 
@@ -55,15 +56,15 @@ def volume_files(
 
 
 def load_volume(path: Path) -> nib.Nifti1Image:
-    """The header, once the voxels could be read: a file that is cut short fails here.
+    """The header, once the bytes have been seen to be whole: what is copied is copied without another look.
 
     Raises:
-        ValueError: for another format.
+        ValueError: for a damaged file and for another format.
     """
+    verify(path)
     image = nib.load(path)
     if not isinstance(image, nib.Nifti1Image):
         raise ValueError(f"expected NIfTI, got {type(image).__name__} in {path}")
-    np.asanyarray(image.dataobj)
     return image
 
 

@@ -17,6 +17,8 @@ from monai.transforms import LoadImage
 from monai.utils import ensure_tuple, optional_import
 from PIL import Image, ImageOps
 
+from medwsss.study.integrity import verify
+
 rasterio, has_rasterio = optional_import("rasterio")
 
 # Whenever a loader is made and pydicom is there, MONAI says that a GPU decoder isn't, which nothing here would use.
@@ -123,6 +125,7 @@ class StudyReader(ImageReader):
 
     def get_data(self, img: Sequence[PathLike]) -> tuple[np.ndarray, dict]:
         """Array and metadata of the file, or of several as the channels of one image."""
+        verify(*img)
         names = img[0] if len(img) == 1 else ", ".join(map(str, img))
         try:
             for kind in (NibabelReader, PictureReader, RasterReader, NumpyReader, PydicomReader):
