@@ -40,8 +40,8 @@ ODD = {
     "tiff/all-nodata.tif": ((4, 71, 2475), (0, 0), (3, 3)),
 }
 REFUSED = {
-    "dicom/MR_truncated.dcm": "ValueError in .*MR_truncated.dcm: The number of bytes of pixel data is less",
-    "tiff/corrupt.tif": "RasterioIOError in .*corrupt.tif: ",
+    "dicom/MR_truncated.dcm": "damaged file .*MR_truncated.dcm: expected pixel data to byte 9692, got the end of the file at 9630",
+    "tiff/corrupt.tif": "damaged file .*corrupt.tif: expected a block of pixels to byte 307086, got the end of the file at 298232",
 }
 
 
@@ -97,7 +97,7 @@ def test_raster_axes_bands_nodata_and_geotransform(tmp_path):
 
 def test_without_rasterio_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(readers, "has_rasterio", False)
-    (tmp_path / "a.tif").write_bytes(b"II*\0")
+    Image.fromarray(GREY).save(tmp_path / "a.tif")
     with pytest.raises(ValueError, match=r"a.tif: a TIFF needs rasterio: pip install medwsss\[data\]"):
         load(tmp_path / "a.tif")
 
@@ -155,9 +155,9 @@ def pickled(path):
         ("a.png", lambda path: Image.new("RGBA", (4, 2)).save(path), "an alpha channel (mode RGBA)"),
         ("b.png", lambda path: Image.new("LA", (4, 2)).save(path), "an alpha channel (mode LA)"),
         ("c.png", sixteen_bit_png, "16 bits a colour"),
-        ("d.npy", pickled, "allow_pickle=False"),
+        ("d.npy", pickled, "expected numbers, got object"),
         ("e.txt", lambda path: path.write_text("no image"), "DICOM"),
-        ("f.nii.gz", lambda path: path.write_bytes(b"\x1f\x8b broken"), "Cannot work out file type"),
+        ("f.nii.gz", lambda path: path.write_bytes(b"\x1f\x8b broken"), "expected gzip data that is whole"),
     ],
 )
 def test_refused_with_the_file_and_the_reason(tmp_path, name, write, told):

@@ -60,8 +60,8 @@ def verify(*paths: PathLike) -> None:
         except Exception as error:  # whatever a library raises: the user has to know which file it is
             reason = " ".join(str(error).split())
             if not reason.startswith("expected"):
-                reason = f"expected a file that is whole, got {type(error).__name__}: {reason}"
-            raise ValueError(f"{reason}, in {path}: it is damaged, get it again") from error
+                reason = f"{type(error).__name__}: {reason}"
+            raise ValueError(f"expected a readable image, got a damaged file {path}: {reason}; get it again") from error
 
 
 def _verify(path: Path) -> None:

@@ -72,12 +72,12 @@ def check_jpeg(data: Mapped) -> None:
     """
     at, size, scans = 2, (0, 0), 0
     while True:
-        marker, code = fields(data, "2B", at)
-        if marker == 0xFF and code == 0xFF:  # fills
+        marker, code = fields(data, "2s", at)[0], data[at + 1]
+        if marker == b"\xff\xff":  # fills
             at += 1
             continue
-        if marker != 0xFF or code in (0, _START):
-            raise ValueError(f"expected a marker, got {data[at:at + 2]!r} at byte {at}")
+        if marker[:1] != b"\xff" or code in (0, _START):
+            raise ValueError(f"expected a marker, got {marker!r} at byte {at}")
         if code == _END:
             break
         (length,) = fields(data, ">H", at + 2)
