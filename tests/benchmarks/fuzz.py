@@ -3,10 +3,10 @@
 
     python -m tests.benchmarks.fuzz --mutants 10000 --seed 0
 
-Mutants of small files of every format (``tests/benchmarks/mutants.py``) are read in a process of its own, which is ended
-after 5 s and may take four times the bytes of the image and the file, and 16 MiB that libraries keep, above what it has
-when idle. "no checksum there" are voxels that changed where the format has nothing to tell it by. Writes
-``output/benchmarks/fuzz.json`` and ``.md``; ends with status 1 if anything but the first three columns is not zero.
+Mutants of small files of every format (``tests/benchmarks/mutants.py``) are read in a process of their own, which is
+ended after 5 s. It may take four times the bytes of the image, those of the file, and 16 MiB that libraries keep, above
+what it has when idle. "no checksum there" are voxels that changed where the format has nothing to tell it by. Writes
+``output/benchmarks/fuzz.json`` and ``.md``; ends with status 1 if there is anything but the first three outcomes.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ def lie_npz(rng: np.random.Generator, data: bytes) -> bytes:
 
 
 def lie_tiff(tags: Sequence[int]) -> Lie:
-    """Another value or number of values of one of the tags, an impossible number of tags, or a page that is its own next."""
+    """Another value or count of one of the tags, an impossible number of tags, or a page that is its own next."""
 
     def lie(rng: np.random.Generator, data: bytes) -> bytes:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
@@ -274,7 +274,9 @@ def samples(seed: int = 0) -> dict[str, Sample]:
         return buffer.getvalue()
 
     for name, order in (("little", "<"), ("big", ">")):
-        nifti = nib.Nifti1Image(volume, np.eye(4), nib.Nifti1Header(endianness=order)).to_bytes()
+        header = nib.Nifti1Header(endianness=order)
+        header.set_data_dtype(volume.dtype)
+        nifti = nib.Nifti1Image(volume, np.eye(4), header).to_bytes()
         add(f"NIfTI, {name} endian", ".nii", nifti, False, lie_nifti(order))
         add(f"NIfTI, {name} endian, gzip", ".nii.gz", gzip.compress(nifti, mtime=0), True, zipped(lie_nifti(order)))
     members = b"".join(gzip.compress(part, mtime=0) for part in (nifti[:900], nifti[900:]))

@@ -77,7 +77,7 @@ def _check_voxels(parts: Iterable[bytes]) -> None:
         if (part := next(parts, None)) is None:
             break
         length, rest = length + len(part), part
-    check_size(length - start, declared, longest, zeros)
+    check_size(max(0, length - start), declared, longest, zeros)
 
 
 def _declared(head: bytes) -> tuple[int, int, int]:
