@@ -32,6 +32,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless, gen
 
 ROWS, COLUMNS = 17, 24
 SHAPE = (13, 11, 5)
+HEAD = 360  # bytes where headers are, which every other flip meets
 NASTY = (0, 1, 2, 3, 7, 255, 256, 4096, 32767, 65535, 2**31 - 1, 2**32 - 1)
 #: tags of TIFF that say how many pixels there are, and where
 LAYOUT = (256, 257, 258, 259, 273, 277, 278, 279, 284, 322, 323, 324, 325)
@@ -341,9 +342,9 @@ def mutant(sample: Sample, rng: np.random.Generator) -> tuple[str, bytes, bool]:
     start, source = (int(at) for at in rng.integers(0, len(data) - size, 2))
     block = data[source : source + size]
     if kind == "flip":
-        damaged = bytearray(data)
+        damaged, end = bytearray(data), pick(rng, (HEAD, len(data)))
         for _ in range(int(rng.integers(1, 5))):
-            damaged[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
+            damaged[int(rng.integers(min(end, len(data))))] ^= 1 << int(rng.integers(8))
         new = bytes(damaged)
     elif kind == "insert":
         new = data[:start] + block + data[start:]

@@ -52,7 +52,7 @@ def _members(data: Mapped) -> Iterator[bytes]:
                     raise ValueError("expected gzip data to its checksum, got an end before")
                 at += len(part)
                 while part and not stream.eof:
-                    yield stream.decompress(part, 4 * BLOCK)
+                    yield stream.decompress(part, BLOCK)
                     part = stream.unconsumed_tail
         except zlib.error as error:
             raise ValueError(

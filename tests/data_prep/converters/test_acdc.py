@@ -133,6 +133,10 @@ def test_what_is_missing_is_named(nifti, archive, tmp_path, capsys):
             lambda nifti, archive: trees.save(archive / "patient001_frame01_scribble.nii.gz", trees.scribble(4, 5)),
             r"got 5 \(90 voxels\) in .*patient001_frame01_scribble",
         ),
+        (
+            lambda nifti, archive: trees.flip(nifti / "training/patient001/patient001_frame01.nii.gz", -5),
+            "got a damaged file .*patient001_frame01.nii.gz: .*incorrect data check",  # of what would be copied
+        ),
     ],
 )
 def test_bad_input(nifti, archive, tmp_path, capsys, break_it, message):
@@ -147,3 +151,11 @@ def test_slices_with_a_gap_are_refused(hdf5, tmp_path, capsys):
     (hdf5 / "ACDC_training_slices/patient030_frame01_slice_2.h5").unlink()
     assert trees.run("acdc", hdf5, tmp_path / "output", "--partial") == 1
     assert "patient030_frame01, got [0, 1, 3]" in capsys.readouterr().err
+
+
+def test_a_damaged_slice_is_named(hdf5, tmp_path, capsys):
+    (hdf5 / "ACDC_training_volumes").rename(tmp_path / "unused")
+    path = hdf5 / "ACDC_training_slices/patient030_frame01_slice_2.h5"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert trees.run("acdc", hdf5, tmp_path / "output", "--partial") == 1
+    assert "got a damaged file" in (error := capsys.readouterr().err) and path.name in error

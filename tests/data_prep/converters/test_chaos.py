@@ -118,14 +118,19 @@ def cut_short(folder):
     path.write_bytes(path.read_bytes()[:-20])
 
 
+def damage(folder):
+    trees.flip(next((folder / "Ground").iterdir()), -20)  # of the end's or of the pixels' checksum
+
+
 @pytest.mark.parametrize(
     "break_it, message",
     [
+        (damage, r"got a damaged file .*\.png: expected the checksum"),
         (remove_mask, "a mask a slice, got 3 for 4"),
         (remove_slice, r"evenly spaced slices, got distances \[.*12.*\]"),
         (other_grey, r"got 70 \(30 voxels\)"),
         (other_size, r"shape \(5, 6, 4\) of the image, got \(6, 5, 4\)"),
-        (cut_short, "MR_1: .*"),
+        (cut_short, "MR_1: .*a damaged file .*IMG-0002-00002.dcm: expected pixel data to byte"),
     ],
 )
 def test_bad_input(source, tmp_path, capsys, break_it, message):
