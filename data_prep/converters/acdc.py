@@ -33,6 +33,7 @@ from data_prep.engine.sources import Case, Dataset, Files, read_text, visible
 from data_prep.formats.encoding import encode_volume
 from data_prep.formats.volumes import load_volume, map_values, volume_files
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE
+from medwsss.study.integrity import verify
 from medwsss.transforms import SCHEMAS, MapWeakLabels
 
 h5py, has_h5py = optional_import("h5py")
@@ -139,6 +140,7 @@ def _from_hdf5(case: Case, spacing: Sequence[float]) -> Files:
     paths = [path for path in case.paths if path.suffix == ".h5"]
     if (numbers := [_slice_number(path) for path in paths]) != list(range(len(paths))):
         raise ValueError(f"expected slices 0, 1, … of {case.name}, got {numbers}")
+    verify(*paths)
     slices = [_arrays(path) for path in paths]
     for path, arrays in zip(paths, slices):
         if (got := arrays[IMAGE].shape[1:]) != (first := slices[0][IMAGE].shape[1:]):

@@ -33,6 +33,7 @@ from data_prep.formats.encoding import encode_volume
 from data_prep.formats.pictures import load
 from data_prep.formats.volumes import one_channel
 from medwsss.keys import IMAGE, LABEL
+from medwsss.study.integrity import verify
 from medwsss.study.labels import to_classes
 from medwsss.transforms import MapWeakLabels
 
@@ -88,6 +89,7 @@ def _volume(case: Case, labels: MapWeakLabels) -> Files:
     assert isinstance(slices, tuple) and isinstance(masks, tuple)
     if len(slices) != len(masks):
         raise ValueError(f"expected a mask a slice, got {len(masks)} for {len(slices)} in {masks[0].parent}")
+    verify(*slices, *masks)
     data, planes = zip(*map(_read, slices))
     across, down = np.reshape(np.asarray(data[0].ImageOrientationPatient, float), (2, 3))
     normal = np.cross(across, down)

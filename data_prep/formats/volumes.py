@@ -15,6 +15,7 @@ from data_prep.engine.sources import Case, File, Files
 from data_prep.formats.encoding import encode_volume
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED, VOID
 from medwsss.study.grid import Grid, fault, misfit
+from medwsss.study.integrity import verify
 from medwsss.study.intensities import existing
 from medwsss.study.labels import to_classes
 from medwsss.study.readers import suffix_of
@@ -68,14 +69,14 @@ def volume_files(
 
 
 def load_volume(path: Path) -> nib.Nifti1Image:
-    """The header, once the voxels could be read: a file that is cut short fails here.
+    """The header, once the bytes have been seen to be whole: what is copied is copied without another look.
 
     Raises:
-        ValueError: for another format.
+        ValueError: for a damaged file and for another format.
     """
+    verify(path)
     try:
         image = nib.load(path)
-        np.asanyarray(image.dataobj) if isinstance(image, nib.Nifti1Image) else None
     except Exception as error:
         raise ValueError(f"expected NIfTI, got {type(error).__name__} in {path}: {error}") from error
     if not isinstance(image, nib.Nifti1Image):

@@ -33,13 +33,4 @@ def to_classes(raw: MetaTensor, convention: MapWeakLabels, file: Any) -> MetaTen
         raise ValueError(
             f"expected {convention.channels} channels, as the declared colours have, got {len(raw)} in {file}{why}"
         )
-    try:
-        return convention(raw)  # type: ignore[return-value]
-    except ValueError as error:
-        scale = raw.meta.get("scl_slope")
-        if scale is None:
-            raise
-        raise ValueError(
-            f"{error}: its header scales what is stored, by {scale:.6g} (scl_slope), which integers do not survive; "
-            "save label maps without"
-        ) from error
+    return convention(raw)  # type: ignore[return-value]

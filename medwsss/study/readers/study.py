@@ -14,6 +14,7 @@ from monai.data import ImageReader, NumpyReader
 from monai.transforms import LoadImage
 from monai.utils import ensure_tuple
 
+from medwsss.study.integrity import verify
 from medwsss.study.readers.names import refusal
 from medwsss.study.readers.pictures import PictureReader
 from medwsss.study.readers.rasters import RasterReader
@@ -51,6 +52,7 @@ class StudyReader(ImageReader):
 
     def get_data(self, img: Sequence[PathLike]) -> tuple[np.ndarray, dict]:
         """Array and metadata of the file, or of several as the channels of one image."""
+        verify(*img)
         names = img[0] if len(img) == 1 else ", ".join(map(str, img))
         try:
             for kind in (VolumeReader, PictureReader, RasterReader, NumpyReader, DicomReader):

@@ -133,6 +133,10 @@ def test_what_is_missing_is_named(nifti, archive, tmp_path, capsys):
             lambda nifti, archive: trees.save(archive / "patient001_frame01_scribble.nii.gz", trees.scribble(4, 5)),
             r"got 5 \(90 voxels\) in .*patient001_frame01_scribble",
         ),
+        (
+            lambda nifti, archive: trees.flip(nifti / "training/patient001/patient001_frame01.nii.gz", -5),
+            "got a damaged file .*patient001_frame01.nii.gz: .*incorrect data check",  # of what would be copied
+        ),
     ],
 )
 def test_bad_input(nifti, archive, tmp_path, capsys, break_it, message):
@@ -160,8 +164,8 @@ def rewrite(path, **arrays):
 @pytest.mark.parametrize(
     "break_it, message",
     [
-        (lambda path: path.write_bytes(b"not found"), "expected HDF5, got OSError"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-3000]), "expected HDF5, got OSError"),
+        (lambda path: path.write_bytes(b"not found"), "got a damaged file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-3000]), "got a damaged file"),
         (lambda path: rewrite(path, label=None), r"image, scribble and label in .*, got none of \['label'\]"),
         (lambda path: rewrite(path, label=np.zeros((3, 4, 5, 6), np.uint8)), "arrays of one shape, two axes or three"),
         (lambda path: rewrite(path, label=np.zeros((2, 4, 5, 6), np.uint8)), "arrays of one shape, two axes or three"),
@@ -173,3 +177,11 @@ def test_bad_hdf5(hdf5, tmp_path, capsys, break_it, message):
     assert trees.run("acdc", hdf5, tmp_path / "output", "--partial") == 1
     error = capsys.readouterr().err
     assert re.search(message, error) and str(path) in error and not (tmp_path / "output/dataset.json").exists()
+
+
+def test_a_damaged_slice_is_named(hdf5, tmp_path, capsys):
+    (hdf5 / "ACDC_training_volumes").rename(tmp_path / "unused")
+    path = hdf5 / "ACDC_training_slices/patient030_frame01_slice_2.h5"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert trees.run("acdc", hdf5, tmp_path / "output", "--partial") == 1
+    assert "got a damaged file" in (error := capsys.readouterr().err) and path.name in error

@@ -148,14 +148,19 @@ def cut_short(folder):
     path.write_bytes(path.read_bytes()[:-20])
 
 
+def damage(folder):
+    trees.flip(next((folder / "Ground").iterdir()), -20)  # of the end's or of the pixels' checksum
+
+
 @pytest.mark.parametrize(
     "break_it, message",
     [
+        (damage, r"got a damaged file .*\.png: expected the checksum"),
         (remove_mask, "a mask a slice, got 3 for 4"),
         (remove_slice, r"evenly spaced slices, got distances \[.*12.*\]"),
         (other_grey, r"got 70 \(30 voxels\)"),
         (other_size, r"shape \(6, 5\) of the first slice, got \(5, 6\) in .*Ground/IMG-0002-00001.png"),
-        (cut_short, "MR_1: expected a DICOM slice, got .* in .*DICOM_anon/IMG-0002-00002.dcm"),
+        (cut_short, "MR_1: .*a damaged file .*IMG-0002-00002.dcm: expected pixel data to byte"),
         (no_place, "MR_1: expected a DICOM slice, got AttributeError in .*IMG-0002-00002.dcm: .*PixelSpacing"),
         (no_dicom, "MR_1: expected a DICOM slice, got InvalidDicomError in .*IMG-0002-00002.dcm"),
         (coloured, "MR_1: expected one channel of labels, got 3 in .*Ground/IMG-0002-00002.png"),
