@@ -21,9 +21,9 @@ __all__ = ["StridedSolver"]
 class StridedSolver(Solver):
     """Solve for cells of ``stride`` voxels an axis, and interpolate the labels linearly between the cells' centres.
 
-    A cell has the mean of its voxels' logits and of the guide where they exist, is a seed of the class that most of its seeds have
-    (the network decides where votes are equal), and is void if nothing in it is to be labelled. Seeds of the full grid
-    are one-hot in what comes back, and void voxels uniform.
+    A cell has the mean of its voxels' logits and of the guide where they exist, is a seed of the class that most of its
+    seeds have (the network decides where votes are equal), and is void if nothing in it is to be labelled. Seeds of the
+    full grid are one-hot in what comes back, and void voxels uniform.
 
     Two cells of ``s`` voxels along each of ``d`` axes meet in ``s^(d−1)`` pairs and hold ``s^d`` voxels each: labels
     that are constant on cells cost the same when the solver's energy has ``λ / s``.

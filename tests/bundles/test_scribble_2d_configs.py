@@ -59,7 +59,7 @@ def test_every_reference_to_the_other_bundle_has_its_own_name():
         for key, value in config.items() if isinstance(config, dict) else enumerate(config):
             if isinstance(value, (dict, list)):
                 yield from references(value, (*path, str(key)))
-            elif isinstance(value, str) and value.startswith("%"):
+            elif isinstance(value, str) and value.startswith("%bundles/"):
                 yield "::".join((*path, str(key))), value
 
     for name in ("train", "evaluate"):
@@ -138,7 +138,10 @@ def test_training_and_inference_agree():
     assert train["validate"]["inferer"] == inference["inferer"]
     steps = [{**step, "keys": "image"} for step in train["validate"]["preprocessing"]["transforms"]]
     expected = inference["preprocessing"]["transforms"]
-    assert [step for step in steps if step["_target_"] != "Lambdad"] == expected
+    of_labels = ("Lambdad", "medwsss.transforms.VoidLabelsd")
+    assert [step for step in steps if step["_target_"] not in of_labels] == [
+        step for step in expected if step["_target_"] != "CopyItemsd"
+    ]
 
 
 @pytest.mark.parametrize(
