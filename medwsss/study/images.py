@@ -50,7 +50,8 @@ def check_images(study: StudySummary, in_channels: int, intensity_range: Sequenc
     if least < low - width or most > high + width or most - least < width / NARROW:
         low, high = rounded(list(ranges.values()))
         raise ValueError(
-            f"{about}, got {least:g} in {lowest} and {most:g} in {highest}; --intensity_range '[{low:g},{high:g}]' would fit"
+            f"{about}, got {least:g} in {lowest} and {most:g} in {highest}; "
+            f"--intensity_range '[{low:g},{high:g}]' would fit"
         )
     if narrow := [name for name, (a, b) in ranges.items() if 0 < b - a < width / NARROW]:
         a, b = ranges[narrow[0]]
