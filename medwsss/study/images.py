@@ -58,9 +58,10 @@ def check_images(
     least, most = ranges[lowest][0], ranges[highest][1]
     about = f"expected intensities of about {low:g} to {high:g} (intensity_range)"
     if least < low - width or most > high + width or most - least < width / NARROW:
-        fitting = str(rounded(list(ranges.values()))).replace(" ", "")
+        low, high = rounded(list(ranges.values()))
         raise ValueError(
-            f"{about}, got {least:g} in {lowest} and {most:g} in {highest}; --intensity_range {fitting} would fit"
+            f"{about}, got {least:g} in {lowest} and {most:g} in {highest}; "
+            f"--intensity_range '[{low:g},{high:g}]' would fit"
         )
     if narrow := [name for name, (a, b) in ranges.items() if 0 < b - a < width / NARROW]:
         a, b = ranges[narrow[0]]

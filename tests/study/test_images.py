@@ -40,9 +40,9 @@ def test_accepted(ranges, expected):
 @pytest.mark.parametrize(
     ("ranges", "expected", "told"),
     [
-        ([(0.03, 0.97)], [0, 255], r"about 0 to 255 .*got 0.03 in image0.tif.*--intensity_range \[0.03,0.97\]"),
+        ([(0.03, 0.97)], [0, 255], r"about 0 to 255 .*got 0.03 in image0.tif.*--intensity_range '\[0.03,0.97\]' would"),
         ([(0, 1)], [0, 255], r"\[0,1\]"),  # 0 and 1 are whole numbers
-        ([(0, 250), (120, 9600)], [0, 255], r"9600 in image1.tif; --intensity_range \[0,9600\]"),
+        ([(0, 250), (120, 9600)], [0, 255], r"9600 in image1.tif; --intensity_range '\[0,9600\]'"),
         ([(0, 4000)], [0, 255], "4000"),  # 12 bits
         ([(0, 1020)], [0, 255], "1020"),  # 10 bits
         ([(-1000, 200)], [0, 255], r"-1000 in image0.tif.*\[-1000,200\]"),

@@ -204,10 +204,10 @@ def test_the_command_says_the_range(scale, dtype, override, tmp_path, capsys):
 
 
 def test_a_transparent_picture(tmp_path, capsys):
-    pytest.skip("needs the reader")
     rgba = np.concatenate([BANDS.transpose(1, 2, 0), np.where(GONE, 0, 255)[..., None]], -1).astype(np.uint8)
     data = source(tmp_path / "data", lambda path: None)
     for name in NAMES:
+        rgba[7, 9, 0] = ord(name)
         save(data / f"images/{name}.png", rgba)
     made = convert("folder", data, tmp_path / "study", "--labels", tmp_path / "labels.json", "--workers", 1)
     name = made.names("training")[0]
