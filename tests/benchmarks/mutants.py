@@ -223,12 +223,12 @@ def tiff(array: np.ndarray, **options: Any) -> bytes:
 
 
 def guarded_tiff(data: bytes) -> np.ndarray:
-    """All but the tags that say what pixels mean, and but what nothing points to."""
+    """All but the tags that say what pixels mean, and how many of the last tiles' are padding."""
     guarded = np.ones(len(data), bool)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         for page in file.pages:
             for tag in page.tags.values():
-                if int(tag.code) not in LAYOUT:
+                if int(tag.code) not in LAYOUT or (page.is_tiled and int(tag.code) in (256, 257)):
                     guarded[tag.offset : tag.offset + (20 if file.is_bigtiff else 12)] = False
                     guarded[tag.valueoffset : tag.valueoffset + tag.valuebytecount] = False
     return guarded

@@ -35,7 +35,8 @@ def check_tiff(data: Mapped) -> None:
     """Pages that end, blocks within the file that can hold them, and the Adler-32 and the size of deflated ones.
 
     Other compressions and none have no checksum. Neither have tags: those that say how many pixels there are and
-    where are held against the blocks, those that say what pixels mean can't be.
+    where are held against the blocks, those that say what pixels mean (a predictor, a sign) and how much of the last
+    tiles is padding can't be.
     """
     for tags in _pages(data):
         _check_page(data, tags)
