@@ -6,7 +6,6 @@ from __future__ import annotations
 import binascii
 import gzip
 import io
-import re
 import struct
 import tracemalloc
 import zipfile

@@ -116,6 +116,8 @@ def test_imagej_says_how_large_a_voxel_is(tmp_path):
         ([GREY, GREY[:2]], "", "pages of several sizes"),
         (SLICES[:1], "ImageJ=1.11a\nimages=8\nslices=8\n", "1 pages where its description announces 8"),
         (SLICES, "ImageJ=1.11a\nimages=8\nslices=4\nframes=2\n", "2 points in time of a volume"),
+        (SLICES[:1], '{"shape": [8, 3, 4]}', "1 pages where its description announces 8"),  # in one piece behind it
+        (SLICES, '{"shape": [4, 2, 3, 4]}', r"pages along 2 axes that have no names, \[4, 2\]"),
     ],
 )
 def test_pages_that_cannot_be_told_are_refused(tmp_path, pages, description, told):
@@ -155,6 +157,26 @@ def test_declared_nodata_is_missing(tmp_path, nodata):
     image = load(tmp_path / "a.tif")
     assert np.argwhere(image.isnan().numpy()).tolist() == [[0, 2, 1], [1, 3, 0]]
     assert image.meta["void"] == f"nodata {nodata:g}"
+
+
+def test_a_mask_and_nodata_and_stray_nan_add_up(tmp_path):
+    bands = BANDS.copy()
+    bands[:, 0, 1], bands[:, 2, 3] = -9, np.nan
+    mask = np.ones(GREY.shape, bool)
+    mask[1, 1] = False
+    geotiff(tmp_path / "a.tif", bands, mask=mask, nodata=-9)
+    image = load(tmp_path / "a.tif")
+    assert np.argwhere(image[0].isnan().numpy()).tolist() == [[1, 0], [1, 1], [3, 2]]
+    assert image.meta["void"] == "nodata -9 and NaN"
+
+
+def test_pages_on_the_earth_are_refused(tmp_path):
+    transform = rasterio.transform.Affine(30, 0, 500, 0, -30, 900)
+    for k in range(2):
+        options = {"append_subdataset": "YES"} if k else {}
+        geotiff(tmp_path / "a.tif", BANDS[:1], transform=transform, crs="EPSG:32633", **options)
+    with pytest.raises(ValueError, match="2 pages on the earth"):
+        load(tmp_path / "a.tif")
 
 
 def test_nodata_that_is_nowhere_and_numbers_that_nobody_declared(tmp_path):

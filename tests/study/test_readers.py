@@ -72,7 +72,7 @@ def test_odd_files_are_read(shared_data, name):
         there = image[~image.isnan()]
         assert [float(there.min()), float(there.max())] == pytest.approx(extent, rel=1e-5)
     assert image.isnan().any() == ("void" in image.meta)
-    assert image.meta["placed"]
+    assert image.meta["placed"] == (name != "dicom/examples_rgb_color.dcm")  # which says nothing about its place
     if sizes is not None:
         columns = np.linalg.norm(image.affine.numpy()[:3, : len(sizes)], axis=0)
         assert columns == pytest.approx(sizes, rel=0.01)
@@ -197,6 +197,7 @@ def pickled(path):
         ("l.nii", rgb24, "colours (RGB) in each voxel"),
         ("m.nii.gz", lambda path: save_nifti(path, np.ones((2, 2, 2), np.complex64)), "complex numbers in each voxel"),
         ("n.nii", lambda path: save_nifti(path, np.ones((2, 2, 2, 3, 2))), "the shape (2, 2, 2, 3, 2)"),
+        ("q.npy", lambda path: np.save(path, np.ones((2, 2), np.complex64)), "complex numbers"),
         ("o.nii", not_finite, "an affine that is not finite"),
         ("p.png", animation, "an animation of 2 frames"),
         ("f.nii.gz", lambda path: path.write_bytes(b"\x1f\x8b broken"), "expected gzip data that is whole"),
@@ -250,7 +251,43 @@ def test_dicom_is_known_by_its_content_and_its_padding_is_missing(tmp_path):
     image = load(tmp_path / "IM0001")
     expected = np.where(pixels < -1500, np.nan, pixels * 1.5 - 1024)
     np.testing.assert_array_equal(image.numpy()[0], expected.T)
-    assert image.meta["void"] == "pixel padding -2000"
+    assert image.meta["void"] == "pixel padding -2000" and image.meta["unit"] == "mm"
+
+
+def test_dicom_whose_lowest_number_is_white_is_turned_over(tmp_path):
+    pixels = np.array([[0, 4095, 7]])
+    told = {"PhotometricInterpretation": "MONOCHROME1", "PixelRepresentation": 0, "BitsStored": 12, "HighBit": 11}
+    dicom(tmp_path / "a.dcm", pixels, **told)
+    assert load(tmp_path / "a.dcm").flatten().tolist() == [4095, 0, 4088]
+
+
+def test_a_series_that_lacks_a_slice_is_refused(tmp_path):
+    for k in (0, 1, 2, 4):
+        dicom(
+            tmp_path / f"{k}",
+            np.full((2, 3), k),
+            ImagePositionPatient=[0, 0, 2.5 * k],
+            SeriesInstanceUID="1.2",
+            InstanceNumber=k,
+        )
+    with pytest.raises(ValueError, match="not evenly spaced, from 2.5 to 5 mm"):
+        load(tmp_path)
+    (tmp_path / "4").unlink()
+    assert load(tmp_path)[0, 0, 0].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_grey_levels_of_few_bits_are_the_numbers_that_are_stored(tmp_path, bits):
+    levels = np.arange(2**bits, dtype=np.uint8)
+    rows = np.packbits(np.unpackbits(levels[:, None], axis=1)[:, -bits:].ravel()).tobytes()
+
+    def chunk(kind, data):
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    header = len(levels).to_bytes(4, "big") + (1).to_bytes(4, "big") + bytes([bits, 0, 0, 0, 0])
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" + rows)) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    assert load(tmp_path / "a.png").flatten().tolist() == levels.tolist()
 
 
 def test_usable_in_a_bundle_by_its_name(tmp_path):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import struct
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,8 @@ import numpy as np
 from monai.config import PathLike
 
 # Numbers of tags
-_BITS, _COMPRESSION, _PHOTOMETRIC, _DESCRIPTION, _ORIENTATION = 258, 259, 262, 270, 274
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
+_DESCRIPTION, _ORIENTATION, _SAMPLES = 270, 274, 277
 _X_RESOLUTION, _Y_RESOLUTION, _GEO_KEYS, _GEO_TRANSFORM = 282, 283, 34735, (33550, 33922, 34264)
 _TYPES = {2: "s", 3: "H", 4: "I", 5: "II", 12: "d", 16: "Q"}  # of values that are looked at, for struct
 _LONGEST = 2**24  # bytes of a value
@@ -39,6 +41,8 @@ def read_tags(path: PathLike) -> Tags:
     tags = _first_directory(path)
     text = tags.get(_DESCRIPTION, b"").rstrip(b"\0").decode("utf-8", "replace")
     counts, size, unit = _of_imagej(text, tags) if text.startswith("ImageJ=") else _of_ome(text)
+    if text.startswith('{"shape"'):
+        counts = _of_tifffile(text, tags)
     return Tags(
         bits=int(np.min(tags.get(_BITS, 1))),
         compression=int(np.min(tags.get(_COMPRESSION, 1))),
@@ -57,7 +61,8 @@ def arranged(pages: Sequence[tuple[np.ndarray, np.ndarray]], tags: Tags) -> tupl
     Pages that nothing is said about are slices, as in every program that shows them.
 
     Raises:
-        ValueError: for pages of several sizes, other pages than were announced, and points in time of a volume.
+        ValueError: for pages of several sizes, other pages than were announced, points in time of a volume, and pages
+            on the earth.
     """
     shapes = sorted({bands.shape for bands, _ in pages})
     if len(shapes) > 1:
@@ -65,6 +70,8 @@ def arranged(pages: Sequence[tuple[np.ndarray, np.ndarray]], tags: Tags) -> tupl
     counts = tags.counts or {"C": 1, "Z": len(pages), "T": 1}
     if (expected := counts["C"] * counts["Z"] * counts["T"]) != len(pages):
         raise ValueError(f"{len(pages)} pages where its description announces {expected}: save it as a plain stack")
+    if len(pages) > 1 and tags.on_earth:
+        raise ValueError(f"{len(pages)} pages on the earth: save each as a file, or as bands of one")
     if counts["T"] > 1 and counts["Z"] > 1:
         raise ValueError(f"{counts['T']} points in time of a volume: save each as a file")
     slowest_first = list(counts)[::-1]
@@ -89,6 +96,22 @@ def _of_imagej(text: str, tags: Mapping[int, Any]) -> tuple[dict[str, int], Any,
         if across and down and float(told["spacing"]):
             size = (per_across / across, per_down / down, abs(float(told["spacing"])))
     return counts, size, told.get("unit", "voxel")
+
+
+def _of_tifffile(text: str, tags: Mapping[int, Any]) -> dict[str, int]:
+    """Of an array's shape, whose axes have no names."""
+    try:
+        shape = [int(size) for size in json.loads(text)["shape"]]
+    except (ValueError, TypeError, KeyError):
+        return {}
+    rows, columns, samples = (int(np.min(tags.get(tag, 1))) for tag in (_HEIGHT, _WIDTH, _SAMPLES))
+    for size in (samples, columns, rows) if samples > 1 else (columns, rows):  # samples may come first, as planes
+        if size in shape:
+            shape.pop(len(shape) - 1 - shape[::-1].index(size))
+    pages = [size for size in shape if size > 1]
+    if len(pages) > 1:
+        raise ValueError(f"pages along {len(pages)} axes that have no names, {pages}: save one stack a file")
+    return {"C": 1, "Z": pages[0] if pages else 1, "T": 1}
 
 
 def _of_ome(text: str) -> tuple[dict[str, int], Any, str]:

@@ -36,13 +36,22 @@ class PictureReader(PILReader):
         return joined([self._shown(picture) for picture in ensure_tuple(img)])
 
     def _shown(self, picture: Image.Image) -> tuple[np.ndarray, dict]:
+        step = _step(picture)
         picture = upright(picture)
         there = opacity(picture)
         colours = [band for band in picture.getbands() if band != "A"]
         if len(colours) < len(picture.getbands()):
             picture = picture.convert("RGB" if len(colours) == 3 else "L")
         array, meta = super().get_data(picture)
+        if step > 1:
+            array = array // step
         return without(array, there if there is None else there.T, "alpha", meta)
+
+
+def _step(picture: Image.Image) -> int:
+    """What Pillow multiplies grey levels of 2 and 4 bits by, to have 255 for white; a label map would not know them."""
+    modes = {str(tile[3]) for tile in getattr(picture, "tile", ())}
+    return 85 if modes == {"L;2"} else 17 if modes == {"L;4"} else 1
 
 
 def joined(parts: Sequence[tuple[np.ndarray, dict]]) -> tuple[np.ndarray, dict]:

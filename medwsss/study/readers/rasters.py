@@ -111,8 +111,12 @@ def _page(raster: Any, tags: Tags) -> tuple[np.ndarray, dict, np.ndarray]:
         meta["why"] = "alpha"
     else:
         there = raster.read_masks(indexes) != 0
-    if "nodata" in flags:
+    if raster.nodata is not None:
         meta |= {"why": f"nodata {raster.nodata:g}", "nodata_value": raster.nodata}
+        if "nodata" not in flags:  # a mask or alpha, besides which GDAL doesn't look at it
+            there = there & (bands != np.asarray(raster.nodata).astype(bands.dtype))
+    if bands.dtype.kind == "f" and not there.all() and (stray := np.isnan(bands) & there).any():
+        there, meta["why"] = there & ~stray, meta["why"] + " and NaN"
     if tags.photometric == _PALETTE:
         meta["mode"] = "P"
     if tags.photometric == _WHITE_IS_ZERO:

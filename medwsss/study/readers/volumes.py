@@ -15,6 +15,7 @@ from monai.utils import ensure_tuple
 from medwsss.study.readers.names import kind_by_content, suffix_of
 from medwsss.study.readers.pictures import without
 
+_UNEVEN = 1.1  # the largest distance of slices by the smallest: one that lacks makes 2
 _UNITS = {1: "m", 2: "mm", 3: "um"}  # of NIfTI's xyzt_units
 
 
@@ -62,30 +63,44 @@ class DicomReader(PydicomReader):
     """DICOM: a file, or a folder with a series. Declared padding of the pixels is NaN, colours are channels.
 
     Raises:
-        ValueError: for a folder with more than one series or none.
+        ValueError: for a folder with more than one series, or slices that are not evenly spaced.
     """
-
-    def verify_suffix(self, filename: Any) -> bool:
-        """By what is in it: names of DICOM files often have no ending."""
-        return super().verify_suffix(filename) and all(map(is_dicom, ensure_tuple(filename)))
 
     def get_data(self, data: Any) -> tuple[np.ndarray, dict]:
         """One array with its metadata."""
         first = data[0] if isinstance(data, list) else data
-        if isinstance(data, list) and len(series := {str(each.get("SeriesInstanceUID")) for each in data}) > 1:
-            raise ValueError(f"{len(series)} series in one folder: a folder for each")
+        if isinstance(data, list):
+            _check_series(data)
         array, meta = super().get_data(data)
+        if {"ImagePositionPatient", "ImageOrientationPatient"} <= set(first.dir()):
+            meta["unit"] = "mm"
+        else:
+            meta.pop("affine", None)  # which was made up
         if first.get("SamplesPerPixel", 1) > 1:
             meta |= {"original_channel_dim": -1, "spatial_shape": array.shape[:-1]}
+        slope, intercept = float(first.get("RescaleSlope", 1)), float(first.get("RescaleIntercept", 0))
         padding = first.get("PixelPaddingValue")
         if padding is not None:
-            slope, intercept = float(first.get("RescaleSlope", 1)), float(first.get("RescaleIntercept", 0))
             ends = sorted(
                 slope * value + intercept for value in (padding, first.get("PixelPaddingRangeLimit", padding))
             )
             there = (array < ends[0] - abs(slope) / 4) | (array > ends[1] + abs(slope) / 4)  # apart from rounding
             array, meta = without(array, there, f"pixel padding {padding}", meta)
+        if first.get("PhotometricInterpretation") == "MONOCHROME1":  # white is the lowest: turned over, as displayed
+            bits = int(first.BitsStored)
+            both = 2**bits - 1 if first.PixelRepresentation == 0 else -1  # lowest and highest stored number together
+            array = slope * both + 2 * intercept - array
         return array, meta
+
+
+def _check_series(slices: Any) -> None:
+    if len(series := {str(each.get("SeriesInstanceUID")) for each in slices}) > 1:
+        raise ValueError(f"{len(series)} series in one folder: a folder for each")
+    across, down = np.reshape(np.asarray(slices[0].ImageOrientationPatient, float), (2, 3))
+    places = sorted(float(np.dot(np.cross(across, down), each.ImagePositionPatient)) for each in slices)
+    steps = np.diff(places)
+    if steps.min() <= 0 or steps.max() > _UNEVEN * steps.min():
+        raise ValueError(f"slices that are not evenly spaced, from {steps.min():g} to {steps.max():g} mm apart")
 
 
 def is_dicom(path: PathLike) -> bool:
