@@ -131,7 +131,7 @@ def class_names(names: Mapping[int, str], schema: LabelSchema) -> dict[int, str]
 
 def _known(path: PathLike, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[int, str]]:
     """The arguments of ``LabelSchema`` that are declared, and the names of values or classes."""
-    content = read_json(path, "a data list")
+    content = whole = read_json(path, "a data list")
     if "schema" in given:  # whatever else the list says of values is another convention
         content = {k: content[k] for k in ("labels", "num_classes") if k in content}
     named = given.get("schema", content.get("schema"))
@@ -140,6 +140,9 @@ def _known(path: PathLike, given: Mapping[str, Any]) -> tuple[dict[str, Any], di
         names = label_names(content)
         if len(set(names.values())) < len(content.get("labels", ())):
             raise ValueError(f"expected one name for each value in labels, got {content['labels']}")
+        if "schema" in given:
+            others = {v for keys in _SYNONYMS.values() for key in keys for v in _values(whole.get(key) or (), False)}
+            names = {value: name for value, name in names.items() if value not in others}
         for field, synonyms in _SYNONYMS.items():
             found = [content[key] for key in synonyms if content.get(key) is not None]
             if found:

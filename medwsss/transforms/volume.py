@@ -28,6 +28,7 @@ class AsVolume(Transform):
         ValueError: for more than three axes in space.
 
     Example:
+        >>> import torch
         >>> AsVolume()(torch.zeros(1, 4, 5)).shape
         torch.Size([1, 4, 5, 1])
     """

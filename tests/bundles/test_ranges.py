@@ -45,9 +45,12 @@ def cause(flow):
 
 @pytest.mark.filterwarnings("ignore:expected seeds of every class")
 def test_refused_by_training_and_evaluation_unless_declared(study, tmp_path):
-    where = {**TINY, "dataset_dir": str(study), "output_dir": str(tmp_path / "out")}
+    weights = tmp_path / "model.pt"
+    weights.touch()  # looked for before images are
+    where = {**TINY, "dataset_dir": str(study), "output_dir": str(tmp_path / "out"), "model_file": str(weights)}
     for names in (("train", "small"), ("train", "small", "evaluate")):
         told = cause(workflow(*names, **where))
         assert told.startswith("expected intensities of about 0 to 255") and "--intensity_range '[0.0" in told
-        assert "images of 4 channels (in_channels), got 3" in cause(workflow(*names, in_channels=4, **where))
+        four = {"in_channels": 4, "mean": [0] * 4, "std": [1] * 4}
+        assert "images of 4 channels, got 3: --in_channels 3" in cause(workflow(*names, **four, **where))
     workflow("train", "small", intensity_range=[0, 1], **where).initialize()

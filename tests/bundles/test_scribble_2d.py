@@ -209,7 +209,9 @@ def palette_image(folder):
 
 
 def transparent_image(folder):
-    Image.open(folder / "image_1.png").convert("RGBA").save(folder / "image_1.png")
+    image = Image.open(folder / "image_1.png")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    image.save(folder / "image_1.png")
     return "alpha", "image_1.png"
 
 

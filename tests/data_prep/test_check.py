@@ -59,12 +59,14 @@ def flat_where_volumes_are_declared(study):
 
 def alpha(study):
     study.flat()
-    study.picture("seeds.png", None, "RGBA")
+    study.picture("seeds.png", None, "LA")
 
 
 def alpha_image(study):
     study.flat()
-    study.picture("image0.png", None, "RGBA")
+    faded = Image.new("LA", (6, 6), 1)
+    faded.putalpha(Image.linear_gradient("L").resize((6, 6)))
+    faded.save(study.folder / "image0.png")
 
 
 def colour_label(study):
@@ -137,8 +139,8 @@ ERRORS = {
     label_with_time: "expected one channel of labels, got 2 in ",
     image_with_time: "expected 1 channels as declared, got 2 in training",
     flat_where_volumes_are_declared: "expected 3 axes (tensorImageSize), got 2 in training",
-    alpha: "seeds.png: an alpha channel (mode RGBA)",
-    alpha_image: "image0.png: an alpha channel (mode RGBA)",
+    alpha: "expected labels, got transparent ones in ",
+    alpha_image: "image0.png: an alpha channel of ",
     colour_label: "expected one channel of labels, got 3 in ",
     sixteen_bits: "seeds.png: 16 bits a colour",
     palette_image: "expected intensities, got palette indices in ",
