@@ -95,6 +95,8 @@ def _check_folders(roots: Iterable[Path], output: Path) -> None:
 def _check_cases(dataset: Dataset, allow_outside: bool) -> None:
     if not dataset.cases:
         raise ValueError(f"expected at least one case, got none in {', '.join(map(str, dataset.roots))}")
+    if len(dataset.labels) < 2:
+        raise ValueError(f"expected at least two classes, got {list(dataset.labels)}: background wants a name, too")
     counts = Counter(case.name for case in dataset.cases)
     problems = [f"expected one case of a name, got {n} named {name}" for name, n in counts.items() if n > 1]
     problems += unlike(dataset.cases)

@@ -123,13 +123,15 @@ def picture_files(
         read_strokes: loads strokes as ``C *S``.
 
     Raises:
-        ValueError: for an image with other channels, an affine that makes no sense, NaN or infinity that it does not
+        ValueError: for an image with other channels or a palette, an affine that makes no sense, NaN or infinity that it does not
             declare, or nothing but void; for a label map of another size or in another place than the image, with
             several channels and no colours declared, with undeclared values or colours, or without a label.
     """
     source = case.files[IMAGE]
     assert isinstance(source, Path)
     image = load(source)
+    if image.meta.get("mode") == "P":
+        raise ValueError(f"expected intensities, got palette indices in {source}: save it as grey or RGB")
     converted = grey_as_rgb and len(image) == 1 and fits_eight_bits(image) and not image.meta.get("void")
     if converted:
         image = cast(MetaTensor, image[[0, 0, 0]])

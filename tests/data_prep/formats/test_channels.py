@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from data_prep.engine.sources import Case
 from data_prep.formats.pictures import picture_files
@@ -25,6 +27,11 @@ BANDS = MapWeakLabels(3, colors=np.eye(3, dtype=int).tolist())  # one 0/1 band a
 ONE_HOT = np.eye(3, dtype=np.uint8)[MASK]
 BLUE = np.where(MASK[..., None] == 2, [0, 0, 255], np.where(MASK[..., None] == 1, [255, 0, 0], 0))
 VOLUME = trees.dense(3)
+
+
+def palette(path):
+    photograph(path)
+    Image.open(path).convert("P").save(path)
 
 
 def flat(tmp_path, label, **options):
@@ -128,3 +135,19 @@ def test_a_header_that_scales_is_named_as_the_cause(tmp_path, dtype):
     with pytest.raises(ValueError, match=told):
         volume_files(Case("a", "a", {IMAGE: image, LABEL: label}, "training"), NUMBERS)
     assert "scl_slope" in examine(str(image), NUMBERS, mask=str(label)).errors[0]
+
+
+@pytest.mark.parametrize(
+    "classes, picture, told",
+    [
+        ({"building": 1}, photograph, r"at least two classes, got \['building'\]"),
+        ({"a": 0, "b": 1}, palette, "expected intensities, got palette indices in .*a.png"),
+    ],
+)
+def test_what_no_network_can_learn_from_is_not_written(tmp_path, capsys, classes, picture, told):
+    picture(tmp_path / "data/images/a.png")
+    save(tmp_path / "data/labels/a.png", MASK % 2)
+    (tmp_path / "labels.json").write_text(json.dumps({"labels": classes, "ignore_values": [7]}))
+    options = ("--labels", tmp_path / "labels.json")
+    assert re.search(told, refusal(capsys, "folder", tmp_path / "data", tmp_path / "study", *options))
+    assert not (tmp_path / "study/dataset.json").exists()
