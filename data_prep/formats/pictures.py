@@ -123,8 +123,8 @@ def picture_files(
         read_strokes: loads strokes as ``C *S``.
 
     Raises:
-        ValueError: for an image with other channels or a palette, an affine that makes no sense, NaN or infinity that it does not
-            declare, or nothing but void; for a label map of another size or in another place than the image, with
+        ValueError: for an image with other channels or a palette, an affine that makes no sense, NaN or infinity that
+            it does not declare, or nothing but void; for a label map of another size or in another place than the image, with
             several channels and no colours declared, with undeclared values or colours, or without a label.
     """
     source = case.files[IMAGE]
