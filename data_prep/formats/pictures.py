@@ -124,8 +124,8 @@ def picture_files(
 
     Raises:
         ValueError: for an image with other channels or a palette, an affine that makes no sense, NaN or infinity that
-            it does not declare, or nothing but void; for a label map of another size or in another place than the image, with
-            several channels and no colours declared, with undeclared values or colours, or without a label.
+            it does not declare, or nothing but void; for a label map of another size or in another place than the
+            image, with several channels and no colours declared, with undeclared values, or without a label.
     """
     source = case.files[IMAGE]
     assert isinstance(source, Path)
