@@ -16,12 +16,11 @@ from monai.utils import ensure_tuple
 
 from medwsss.files import write_atomically
 from medwsss.keys import IMAGE, OUTPUT, VOID, VOID_MASK
+from medwsss.study.images import NARROW
+from medwsss.study.intensities import existing, void_of
 from medwsss.study.outputs import encode_prediction
 
 __all__ = ["CheckImageD", "CheckImageDict", "CheckImaged", "SavePredictionD", "SavePredictionDict", "SavePredictiond"]
-
-
-_NARROW = 20  # fractions that fill less than this part of a range are of another one
 
 
 class CheckImaged(MapTransform):
@@ -69,12 +68,10 @@ class CheckImaged(MapTransform):
                     f"expected {self.in_channels} channels (in_channels), as the network was trained with, got "
                     f"{len(voxels)} in {name}"
                 )
-            absent = voxels.isnan() if "void" in image.meta else torch.zeros_like(voxels, dtype=torch.bool)
-            if bad := int((~voxels.isfinite() & ~absent).sum()):
-                raise ValueError(f"expected finite intensities, got {bad} NaN or infinite voxels in {name}")
+            exists = existing(image)
             if self.intensity_range is not None:
-                _check_range(voxels[~absent], self.intensity_range, name)
-            d[self.mask_key] = absent.all(0, keepdim=True)
+                _check_range(voxels[exists], self.intensity_range, name)
+            d[self.mask_key] = void_of(image)
         return d
 
 
@@ -83,7 +80,7 @@ def _check_range(values: torch.Tensor, span: Sequence[float], name: str) -> None
     low, high = span
     least, most = map(float, values.aminmax()) if len(values) else span
     width = high - low
-    fractions = most - least < width / _NARROW and bool((values != values.round()).any())
+    fractions = most - least < width / NARROW and bool((values != values.round()).any())
     if least < low - width or most > high + width or fractions:
         raise ValueError(
             f"expected intensities of about {low:g} to {high:g} (intensity_range), as the network was trained with, "
