@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -57,20 +56,6 @@ def write_atomically(data: memoryview, path: Path) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)  # a full disk needs the room
         raise OSError(error.errno, f"expected to write {path}, got: {error.strerror}") from error
-
-
-def check_writable(folder: str | os.PathLike) -> None:
-    """Make a folder if it is absent, and check that files can be written in it.
-
-    Raises:
-        ValueError: naming the folder, where they cannot.
-    """
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=Path(folder)):
-            pass
-    except OSError as error:
-        raise ValueError(f"expected a folder to write to, got {folder}: {error.strerror}") from error
 
 
 def load_verified(path: Path) -> Any:

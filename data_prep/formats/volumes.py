@@ -19,9 +19,8 @@ from medwsss.study.integrity import verify
 from medwsss.study.intensities import existing
 from medwsss.study.labels import to_classes
 from medwsss.study.readers import suffix_of
+from medwsss.study.readers.volumes import UNITS
 from medwsss.transforms import MapWeakLabels
-
-UNITS = {"meter": "m", "mm": "mm", "micron": "um"}  #: those of NIfTI
 
 
 def volume_files(

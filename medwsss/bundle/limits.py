@@ -16,7 +16,7 @@ from torch import distributed, nn
 from medwsss.bundle.running import running_parser
 from medwsss.keys import VOID
 
-__all__ = ["check_network", "check_numbers", "check_options", "check_outputs", "check_weights"]
+__all__ = ["check_network", "check_numbers", "check_options", "check_outputs"]
 
 
 @dataclass(frozen=True)
@@ -161,13 +161,3 @@ def check_outputs(*paths: str) -> None:
         folder = next(each for each in (path, *path.absolute().parents) if each.exists())
         if folder != path and not folder.is_dir() or not os.access(folder, os.W_OK):
             raise ValueError(f"expected a place to write to, got {path}: {folder} does not allow it")
-
-
-def check_weights(path: str) -> None:
-    """Check that there are weights to load.
-
-    Raises:
-        ValueError: saying how to give them.
-    """
-    if not Path(path).is_file():
-        raise ValueError(f"expected the weights of a training, got no file {path}: --model_file FILE, or train first")

@@ -171,8 +171,3 @@ def test_places_to_write_to(tmp_path):
     with pytest.raises(ValueError, match="file/out: .*file does not allow it"):
         limits.check_outputs(str(tmp_path / "file" / "out"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
-
-
-def test_weights_that_are_not_there(tmp_path):
-    with pytest.raises(ValueError, match="got no file .*model.pt: --model_file FILE"):
-        limits.check_weights(str(tmp_path / "model.pt"))

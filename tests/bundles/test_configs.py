@@ -154,7 +154,7 @@ def test_inference_says_what_is_wrong_before_it_works(bundle):
     inference = json.loads((BUNDLE.parent / bundle / "inference.json").read_text())
     names = "$take_names('dataset_dir', 'pattern', 'datalist', 'section', 'output_dir', 'model_file')"
     assert inference["initialize"] == ["$show_cause_last()", names, "$check_override_names()"]
-    assert inference["inferring"] == ["@inputs", "@model", "$check_writable(@output_dir)", "$@evaluator.run()"]
+    assert inference["inferring"] == ["@inputs", "@model", "$check_outputs(@output_dir)", "$@evaluator.run()"]
     assert inference["evaluator"]["network"] == "@model" and inference["evaluator"]["iteration_update"] == "@cases"
     assert "@cases" in inference["handlers"]
 

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from medwsss.bundle.command_line import cause_of
@@ -45,12 +46,14 @@ def cause(flow):
 
 @pytest.mark.filterwarnings("ignore:expected seeds of every class")
 def test_refused_by_training_and_evaluation_unless_declared(study, tmp_path):
-    weights = tmp_path / "model.pt"
-    weights.touch()  # looked for before images are
+    weights = tmp_path / "model.pt"  # which an evaluation looks at before images
     where = {**TINY, "dataset_dir": str(study), "output_dir": str(tmp_path / "out"), "model_file": str(weights)}
+    network = workflow("train", "small", **where).parser.get_parsed_content("network_def")
+    torch.save(network.state_dict(), weights)
     for names in (("train", "small"), ("train", "small", "evaluate")):
         told = cause(workflow(*names, **where))
         assert told.startswith("expected intensities of about 0 to 255") and "--intensity_range '[0.0" in told
-        four = {"in_channels": 4, "mean": [0] * 4, "std": [1] * 4}
-        assert "images of 4 channels, got 3: --in_channels 3" in cause(workflow(*names, **four, **where))
+    four = {"in_channels": 4, "mean": [0] * 4, "std": [1] * 4}
+    assert "images of 4 channels, got 3: --in_channels 3" in cause(workflow("train", "small", **four, **where))
+    assert "they take --in_channels 3" in cause(workflow("train", "small", "evaluate", **four, **where))
     workflow("train", "small", intensity_range=[0, 1], **where).initialize()

@@ -45,7 +45,7 @@ def send(flow):
     flow.initialize()
     for part in ("train", "validate"):
         loader = flow.parser.get_parsed_content(f"{part}#dataloader")
-        ForkingPickler.dumps((loader.dataset, loader.sampler, loader.collate_fn, loader.worker_init_fn))
+        assert ForkingPickler.dumps((loader.dataset, loader.sampler, loader.collate_fn, loader.worker_init_fn))
 
 
 @pytest.mark.slow

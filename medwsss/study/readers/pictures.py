@@ -100,8 +100,7 @@ def opacity(picture: Image.Image) -> np.ndarray | None:
     key = picture.info.get("transparency")  # PNG's tRNS: the one colour that is none
     if key is None or picture.mode == "P":  # a palette's indices mean what they mean, transparent or not
         return None
-    different = np.not_equal(np.asarray(picture), np.asarray(key))
-    return np.asarray(different if different.ndim == 2 else different.any(-1))
+    return np.asarray(np.atleast_3d(np.not_equal(np.asarray(picture), np.asarray(key))).any(-1))
 
 
 def upright(picture: Image.Image) -> Image.Image:

@@ -16,7 +16,7 @@ from medwsss.study.readers.names import kind_by_content, suffix_of
 from medwsss.study.readers.pictures import without
 
 _UNEVEN = 1.1  # the largest distance of slices by the smallest: one that lacks makes 2
-_UNITS = {1: "m", 2: "mm", 3: "um"}  # of NIfTI's xyzt_units
+UNITS = {"meter": "m", "mm": "mm", "micron": "um"}  #: NIfTI's of space, by nibabel's names
 
 
 class VolumeReader(NibabelReader):
@@ -54,7 +54,7 @@ class VolumeReader(NibabelReader):
         slope, intercept = images[0].dataobj.slope, images[0].dataobj.inter
         if (slope, intercept) != (1, 0):
             meta["scl_slope"] = float(slope)
-        if unit := _UNITS.get(int(meta.get("xyzt_units", 0)) & 7):
+        if unit := UNITS.get(images[0].header.get_xyzt_units()[0]):
             meta["unit"] = unit
         return array, meta
 
