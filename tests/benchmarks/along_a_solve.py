@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Do labels get better as their energy falls? Dice and energy along a solve, by whose opinion it listens to.
+
+    python -m tests.benchmarks.along_a_solve --runs output/robustness/hippocampus/default_length0.3_seed0 … --cases 6
+
+Each run's network predicts whole training cases, which are solved in their whole volume with the run's own λ, bandwidth
+and relaxation; once more with no opinion (σ uniform). Dice against the dense masks and mean energy after so many steps
+on the full grid, and Spearman's ρ between them along the solve, of the means over cases. Writes
+``output/benchmarks/along_a_solve.json``, ``.md`` and ``.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+import torch
+from monai.transforms import Compose
+from scipy.stats import spearmanr
+from torch import Tensor
+from tqdm import tqdm
+
+from medwsss.experiments.runs import parsed
+from medwsss.files import read_json
+from medwsss.metrics import ClassDiceMetric
+from medwsss.solvers import NaturalGradient
+from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
+from medwsss.terms.simplex import seed_mask
+from tests.benchmarks.label_settings import read_command
+from tests.benchmarks.report import OUTPUT, machine, save, table
+
+STEPS = (8, 30, 100, 300, 1000)
+
+
+class Case(NamedTuple):
+    """A whole case, each with batch and channel axes."""
+
+    logits: Tensor
+    guide: Tensor
+    scribble: Tensor
+    truth: Tensor
+
+
+@torch.no_grad()
+def cases(folder: Path, number: int) -> tuple[list[Case], dict[str, Any]]:
+    """So many training cases evenly, and the settings that labels of the run depend on."""
+    files, options = read_command(folder)
+    options |= {"held_out_share": 0.0, "annotation_key": "scribble"}
+    get = parsed(files, options).get_parsed_content
+    items = get("train_items")
+    key = "mask" if "mask" in read_json(get("datalist"), "a data list")["training"][0] else "label"
+    masks = parsed(files, options | {"annotation_key": key}).get_parsed_content("train_items")
+    network, infer, load = get("network_def").eval(), get("validate#inferer"), get("train#deterministic_transforms")
+    network.load_state_dict(torch.load(folder / "model.pt", map_location="cpu", weights_only=True))
+    loaded = []
+    for index in tqdm(range(0, len(items), max(1, len(items) // number))[:number], desc=str(folder)):
+        image, scribble = map(Compose(load)(items[index]).get, ("image", "scribble"))
+        truth = Compose(load)(masks[index])["scribble"]
+        loaded.append(Case(*(x.as_tensor()[None] for x in (infer(image[None], network)[0], image, scribble, truth))))
+    names = ("cross_entropy", "relaxation", "connectivity", "bandwidth", "guide_smoothing", "lam", "solver_eta")
+    return loaded, {**{name: get(name) for name in names}, "spacing": list(get("study").typical_spacing)}
+
+
+def along(loaded: list[Case], settings: dict[str, Any], eta: float, opinion: bool) -> dict[str, list[float]]:
+    """Mean Dice, energy and foreground volume over the true one, after :data:`STEPS`."""
+    neighborhood = GridNeighborhood(
+        settings["connectivity"], settings["bandwidth"], settings["spacing"], settings["guide_smoothing"]
+    )
+    energy = SelfLabelingEnergy(
+        settings["cross_entropy"], settings["relaxation"], neighborhood, eta=eta, lam=settings["lam"]
+    )
+    dice = [ClassDiceMetric(loaded[0].logits.shape[1]) for _ in STEPS]
+    energies, volumes = torch.zeros(len(STEPS)), torch.zeros(len(STEPS))
+    for case in loaded:
+        logits, y, counts = case.logits * opinion, None, seed_mask(case.truth)
+        for index, (done, steps) in enumerate(zip((0, *STEPS), STEPS)):
+            solver = NaturalGradient(energy, max_steps=steps - done, tolerance=0)
+            solution = solver(logits, case.guide, case.scribble, y)
+            y = solution.labels
+            labels = y.argmax(1, keepdim=True)
+            dice[index](labels.flatten()[None, None], case.truth.flatten()[None, None])
+            energies[index] += solution.energy[-1].sum() / len(loaded)
+            volumes[index] += (labels > 0)[counts].sum() / (case.truth > 0)[counts].sum() / len(loaded)
+    scores = [metric.aggregate().item() for metric in dice]
+    return {"dice": scores, "energy": energies.tolist(), "volume": volumes.tolist()}
+
+
+def row(run: str, opinion: str, eta: float, found: dict[str, list[float]]) -> dict[str, Any]:
+    """A line of the table."""
+    texts = {str(n): f"{d:.3f} ({e:.5g})" for n, d, e in zip(STEPS, found["dice"], found["energy"])}
+    rho = float(spearmanr(found["energy"], found["dice"]).statistic)
+    drop = max(found["dice"]) - found["dice"][-1]
+    return {"run": run, "opinion": opinion, "eta": eta, **texts, "rho": rho, "drop": drop, **found}
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Dice over steps, a panel a run."""
+    runs = list(dict.fromkeys(line["run"] for line in rows))
+    figure, axes = plt.subplots(1, len(runs), figsize=(4 * len(runs), 3.4), squeeze=False, layout="constrained")
+    for panel, run in zip(axes[0], runs):
+        for line in (line for line in rows if line["run"] == run):
+            panel.semilogx(STEPS, line["dice"], marker="o", label=f"{line['opinion']}, η {line['eta']:g}")
+        panel.set(title=run, xlabel="steps on the full grid", ylabel="Dice of pseudo-labels")
+        panel.legend(fontsize=7)
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Predict, solve, score, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders that medwsss.experiments wrote")
+    parser.add_argument("--cases", type=int, default=6, help="of each study")
+    parser.add_argument("--etas", type=float, nargs="+", help="of the solver (default: the run's)")
+    arguments = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    unopinionated: set[str] = set()
+    for folder in arguments.runs:
+        loaded, settings = cases(folder, arguments.cases)
+        study = folder.parent.name
+        if study not in unopinionated:
+            unopinionated.add(study)
+            eta = settings["solver_eta"]
+            rows.append(row(study, "none", eta, along(loaded, settings, eta, opinion=False)))
+        for eta in arguments.etas or [settings["solver_eta"]]:
+            rows.append(row(study, folder.name.split("_")[0], eta, along(loaded, settings, eta, opinion=True)))
+        titles = {"run": "study", "opinion": "opinion", "eta": "η", **{str(n): f"{n} steps" for n in STEPS}}
+        titles |= {"rho": "Spearman's ρ", "drop": "best − last"}
+        report = {"machine": machine(), "cases": arguments.cases, "rows": rows}
+        text = save("along_a_solve", report, table(rows, titles))
+    draw(rows, OUTPUT / "along_a_solve.png")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
