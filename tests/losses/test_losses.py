@@ -107,7 +107,7 @@ def test_sums_follow_equation_8(seeds):
 
 def test_weights_of_classes_leave_the_sum_of_weights(shape):
     """In means as in sums: where all voxels are alike, weights change nothing."""
-    logits, target = problem(shape)
+    logits, target = problem(shape, batch=8)
     target[PSEUDO_LABEL] = torch.tensor([0.6, 0.3, 0.1]).to(logits).view(K, *[1] * len(shape)).expand_as(logits)
     for normalization in ("means", "sums"):
         values = [SelfLabelingLoss(class_balance=g, normalization=normalization)(logits, target) for g in (0.0, 0.5)]
