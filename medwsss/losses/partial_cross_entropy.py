@@ -14,7 +14,7 @@ from medwsss.keys import SCRIBBLE, UNLABELED
 from medwsss.losses.reduction import masked_mean
 from medwsss.terms.simplex import seed_mask
 
-__all__ = ["PartialCrossEntropyLoss", "scribble_of"]
+__all__ = ["PartialCrossEntropyLoss", "scribble_of", "seed_term"]
 
 
 def scribble_of(target: Tensor | Mapping[str, Tensor]) -> Tensor:
@@ -23,10 +23,17 @@ def scribble_of(target: Tensor | Mapping[str, Tensor]) -> Tensor:
     return scribble.long()
 
 
+def seed_term(logits: Tensor, scribble: Tensor) -> Tensor:
+    """``−ln σ_i^{ȳ_i}`` on seeds, 0 elsewhere: ``B *S`` of logits ``B K *S`` and a scribble ``B 1 *S``."""
+    labels = torch.where(seed_mask(scribble), scribble, UNLABELED).squeeze(1)
+    return F.cross_entropy(logits, labels, ignore_index=UNLABELED, reduction="none")
+
+
 class PartialCrossEntropyLoss(nn.Module):
     """``−(1/|S|) Σ_{i∈S} ln σ_i^{ȳ_i}``, Eq. (3) as a mean over seeds; MONAI's Dice loss there beside it, if asked for.
 
-    With dense masks as the target it is the standard supervised loss.
+    With dense masks as the target it is the standard supervised loss. A mean in every case: one term alone has no ratio
+    to keep.
 
     Args:
         dice_weight: weight of ``monai.losses.DiceLoss`` on annotated voxels; 0 leaves it out. Its sums are each
@@ -58,10 +65,8 @@ class PartialCrossEntropyLoss(nn.Module):
     def forward(self, input: Tensor, target: Tensor | Mapping[str, Tensor]) -> Tensor:  # noqa: A002 (MONAI's name)
         """The loss of a batch."""
         logits, scribble = self.checked(input, target)
-        seeds = seed_mask(scribble)
-        labels = torch.where(seeds, scribble, UNLABELED)
-        nll = F.cross_entropy(logits, labels.squeeze(1), ignore_index=UNLABELED, reduction="none")  # −ln σ_i^{ȳ_i}
-        return masked_mean(nll, seeds.squeeze(1)) + self.dice_term(logits, scribble)
+        nll = seed_term(logits, scribble)
+        return masked_mean(nll, seed_mask(scribble).squeeze(1)) + self.dice_term(logits, scribble)
 
     def checked(self, input: Tensor, target: Tensor | Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:  # noqa: A002
         """Logits as they are computed with, and the scribble."""

@@ -9,21 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from medwsss.keys import GUIDE
-from medwsss.losses.partial_cross_entropy import PartialCrossEntropyLoss, scribble_of
-from medwsss.losses.reduction import voxel_count
+from medwsss.losses.partial_cross_entropy import PartialCrossEntropyLoss, seed_term
+from medwsss.losses.reduction import checked_normalization, divisors
 from medwsss.terms.cross_entropies import cross_entropy
 from medwsss.terms.neighborhoods import GridNeighborhood, Neighborhood
 from medwsss.terms.relaxations import RELAXATIONS
-from medwsss.terms.simplex import unlabeled_mask, void_mask
+from medwsss.terms.simplex import seed_mask, unlabeled_mask, void_mask
 
 __all__ = ["RegularizedLoss"]
 
 
 class RegularizedLoss(nn.Module):
-    """``−(1/|S|) Σ_{i∈S} ln σ_i^{ȳ_i} + (1/|U|) [ η Σ_{i∈U} H(σ_i) + λ Σ_{ij∈N} w_ij P(σ_i, σ_j) ]``, Eq. (4).
+    """``−(1/n_S) Σ_{i∈S} ln σ_i^{ȳ_i} + (1/n_U) [ η Σ_{i∈U} H(σ_i) + λ Σ_{ij∈N} w_ij P(σ_i, σ_j) ]``, Eq. (4).
 
-    ``H`` is Shannon's entropy and ``U`` the unlabelled voxels. Unlike pseudo-labels, predictions are not fixed on
-    seeds, so every pair of existing voxels counts.
+    ``H`` is Shannon's entropy and ``U`` the unlabelled voxels; ``n_S = |S|`` and ``n_U = |U|``, or one count for both,
+    see :func:`~medwsss.losses.reduction.divisors`. Unlike pseudo-labels, predictions are not fixed on seeds, so every
+    pair of existing voxels counts.
 
     Args:
         relaxation: ``P``, one of ``RELAXATIONS``.
@@ -31,6 +32,7 @@ class RegularizedLoss(nn.Module):
         eta: ``η``, weight of the entropy.
         lam: ``λ``, weight of the pairs.
         dice_weight: of a Dice loss on seeds, as in :class:`PartialCrossEntropyLoss`.
+        normalization: ``"means"``, or ``"sums"`` for η and λ as in Eq. (4).
 
     Shape:
         - input: ``B K *S`` logits.
@@ -54,6 +56,7 @@ class RegularizedLoss(nn.Module):
         eta: float = 0.3,
         lam: float = 6.0,
         dice_weight: float = 0.0,
+        normalization: str = "means",
     ) -> None:
         super().__init__()
         if relaxation not in RELAXATIONS:
@@ -64,15 +67,16 @@ class RegularizedLoss(nn.Module):
         self.neighborhood: Neighborhood = neighborhood or GridNeighborhood()
         self.eta = eta
         self.lam = lam
-        self.seed_term = PartialCrossEntropyLoss(dice_weight)
+        self.normalization = checked_normalization(normalization)
+        self.seed_loss = PartialCrossEntropyLoss(dice_weight)
 
     def forward(self, input: Tensor, target: Mapping[str, Tensor]) -> Tensor:  # noqa: A002 (MONAI's name)
         """The loss of a batch."""
-        loss: Tensor = self.seed_term(input, target)
-        scribble, guide = scribble_of(target), target[GUIDE]
-        sigma = input.to(torch.promote_types(input.dtype, torch.float32)).softmax(1)
-        unlabeled = unlabeled_mask(scribble).squeeze(1)
-        pair_term = self.neighborhood.bind(self.relaxation, guide.to(sigma.dtype), ~void_mask(scribble))
-        pair_sum = pair_term.of_predictions(sigma).sum()
+        logits, scribble = self.seed_loss.checked(input, target)
+        sigma, unlabeled = logits.softmax(1), unlabeled_mask(scribble).squeeze(1)
+        guide = target[GUIDE].to(sigma.dtype)
+        pair_sum = self.neighborhood.bind(self.relaxation, guide, ~void_mask(scribble)).of_predictions(sigma).sum()
         entropy = torch.where(unlabeled, cross_entropy(sigma, sigma), 0)
-        return loss + (self.eta * entropy.sum() + self.lam * pair_sum) / voxel_count(unlabeled)
+        of_seeds, of_rest = divisors(seed_mask(scribble), unlabeled, self.normalization)
+        loss = seed_term(logits, scribble).sum() / of_seeds + self.seed_loss.dice_term(logits, scribble)
+        return loss + (self.eta * entropy.sum() + self.lam * pair_sum) / of_rest

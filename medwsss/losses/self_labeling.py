@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from medwsss.keys import PSEUDO_LABEL
 from medwsss.losses.partial_cross_entropy import PartialCrossEntropyLoss
-from medwsss.losses.reduction import over_processes, voxel_count
+from medwsss.losses.reduction import checked_normalization, divisors, over_processes
 from medwsss.terms.cross_entropies import CROSS_ENTROPIES, CrossEntropy
 from medwsss.terms.simplex import seed_mask, unlabeled_mask
 
@@ -67,9 +67,11 @@ class WeightedCrossEntropies(torch.autograd.Function):
 
 
 class SelfLabelingLoss(nn.Module):
-    """``−(1/|S|) Σ_{i∈S} ln σ_i^{ȳ_i} + η Σ_{i∈U} b_i H(y_i, σ_i) / Σ_{i∈U} b_i``, Eq. (8) for fixed ``y``.
+    """``−(1/n_S) Σ_{i∈S} ln σ_i^{ȳ_i} + (η/n_U) Σ_{i∈U} b_i H(y_i, σ_i)``, Eq. (8) for fixed ``y``.
 
-    ``U`` are the unlabelled voxels. Until the target holds pseudo-labels (warm-up), it is the seed term alone.
+    ``U`` are the unlabelled voxels; ``n_S = |S|`` and ``n_U = Σ_{i∈U} b_i``, or one count for both, see
+    :func:`~medwsss.losses.reduction.divisors`. In warm-up, while the target holds no
+    pseudo-labels, it is the seed term alone.
 
     In the paper all ``b_i`` are 1, and classes of few pixels hardly count once pseudo-labels come, whereas strokes are
     drawn for every class alike. So here ``b_i = Σ_k y_i^k r_k^γ`` with ``r`` of :func:`class_weights`: at γ = 1 classes
@@ -80,6 +82,7 @@ class SelfLabelingLoss(nn.Module):
         eta: ``η`` of the network's term; the solver's ``η`` is a knob of its own.
         dice_weight: of a Dice loss on seeds, as in :class:`PartialCrossEntropyLoss`.
         class_balance: ``γ``, from 0 (the paper's) to 1.
+        normalization: ``"means"``, or ``"sums"`` for η as in Eq. (8). Warm-up's one term is a mean with either.
 
     Shape:
         - input: ``B K *S`` logits.
@@ -103,6 +106,7 @@ class SelfLabelingLoss(nn.Module):
         eta: float = 0.3,
         dice_weight: float = 0.0,
         class_balance: float = 0.0,
+        normalization: str = "means",
     ) -> None:
         super().__init__()
         if cross_entropy not in CROSS_ENTROPIES:
@@ -114,21 +118,23 @@ class SelfLabelingLoss(nn.Module):
         self.cross_entropy = CROSS_ENTROPIES[cross_entropy]
         self.eta = eta
         self.class_balance = class_balance
-        self.seed_term = PartialCrossEntropyLoss(dice_weight)
+        self.normalization = checked_normalization(normalization)
+        self.seed_loss = PartialCrossEntropyLoss(dice_weight)
 
     def forward(self, input: Tensor, target: Mapping[str, Tensor]) -> Tensor:  # noqa: A002 (MONAI's name)
         """The loss of a batch."""
         if PSEUDO_LABEL not in target:
-            loss: Tensor = self.seed_term(input, target)
+            loss: Tensor = self.seed_loss(input, target)
             return loss
-        logits, scribble = self.seed_term.checked(input, target)
+        logits, scribble = self.seed_loss.checked(input, target)
         y = target[PSEUDO_LABEL].to(logits.dtype)
         if y.shape != logits.shape:
             raise ValueError(f"expected pseudo-labels of the logits' shape {tuple(logits.shape)}, got {tuple(y.shape)}")
         a, b = (mask.to(logits.dtype) for mask in (seed_mask(scribble), unlabeled_mask(scribble)))
         if self.class_balance:
             b *= torch.einsum("bk...,k->b...", y, class_weights(y, scribble) ** self.class_balance).unsqueeze(1)
-        a, b = a / voxel_count(a), self.eta * b / voxel_count(b)
+        of_seeds, of_rest = divisors(a, b, self.normalization)
+        a, b = a / of_seeds, self.eta * b / of_rest
         classes = torch.where(a > 0, scribble, 0)
         loss = WeightedCrossEntropies.apply(logits, classes, a, y, b, self.cross_entropy)
-        return loss + self.seed_term.dice_term(logits, scribble)
+        return loss + self.seed_loss.dice_term(logits, scribble)

@@ -228,6 +228,7 @@ def test_the_papers_setting(study, tmp_path):
     solver, loss = parser.get_parsed_content("solver"), parser.get_parsed_content("loss")
     energy = solver.energy
     assert (energy.eta, energy.lam, loss.eta, loss.class_balance, solver.levels) == (0.3, 6.0, 0.3, 0, 0)
+    assert loss.normalization == "sums"  # as Eq. (8) has them
     assert energy.cross_entropy.name == "collision_cross_entropy"
     assert energy.relaxation.name == "collision_divergence"
     assert (energy.neighborhood.bandwidth, energy.neighborhood.smoothing) == (pytest.approx(9 / 255, rel=0.01), 0)

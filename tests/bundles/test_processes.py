@@ -20,7 +20,11 @@ from tests.toy_training import processes
 LOSSES = {
     "seeds": PartialCrossEntropyLoss,
     "self-labeling": SelfLabelingLoss,
+    "sums": lambda: SelfLabelingLoss(class_balance=0.5, normalization="sums"),
     "regularized": lambda: RegularizedLoss(neighborhood=GridNeighborhood(bandwidth=0.3), lam=2.0),
+    "regularized sums": lambda: RegularizedLoss(
+        neighborhood=GridNeighborhood(bandwidth=0.3), lam=2.0, normalization="sums"
+    ),
 }
 
 

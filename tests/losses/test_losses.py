@@ -39,7 +39,9 @@ def losses():
         "seeds and Dice": PartialCrossEntropyLoss(dice_weight=0.7),
         "self-labeling": SelfLabelingLoss(),
         "balanced self-labeling": SelfLabelingLoss(class_balance=0.5),
+        "sums": SelfLabelingLoss(class_balance=0.5, normalization="sums"),
         "regularized": RegularizedLoss(neighborhood=neighborhood),
+        "regularized sums": RegularizedLoss(neighborhood=neighborhood, normalization="sums"),
     }
 
 
@@ -72,6 +74,54 @@ def test_worked_number_of_class_balance(power, share):
     expected = math.log(2) + 0.3 * ((1 - share) * math.log(4 / 3) + share * math.log(2))
     loss = SelfLabelingLoss("collision_cross_entropy", eta=0.3, class_balance=power)
     assert loss(logits, {SCRIBBLE: scribble, PSEUDO_LABEL: y}).item() == pytest.approx(expected)
+
+
+def test_worked_number_of_sums():
+    """As above with a second seed, at σ = (½, ½): by |S| = 2, then by the hundredth part of 300 unlabelled voxels."""
+    logits = torch.tensor([[[math.log(3)] * 3 + [0.0, 7.0], [0.0] * 5]])
+    scribble = torch.tensor([[[0, UNLABELED, UNLABELED, 1, VOID]]])
+    y = torch.tensor([[[1.0, 0.5, 1.0, 0.0, 0.5], [0.0, 0.5, 0.0, 1.0, 0.5]]])
+    expected = (math.log(4 / 3) + math.log(2) + 0.3 * (math.log(2) + math.log(4 / 3))) / 2
+    loss = SelfLabelingLoss("collision_cross_entropy", eta=0.3, normalization="sums")
+    assert loss(logits, {SCRIBBLE: scribble, PSEUDO_LABEL: y}).item() == pytest.approx(expected)
+    logits, y = (torch.cat([x, x[..., 1:2].expand(1, 2, 298)], -1) for x in (logits, y))
+    scribble = torch.cat([scribble, torch.full((1, 1, 298), UNLABELED)], -1)
+    expected = (math.log(4 / 3) + math.log(2) + 0.3 * (299 * math.log(2) + math.log(4 / 3))) / 3
+    assert loss(logits, {SCRIBBLE: scribble, PSEUDO_LABEL: y}).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seeds", [0, 1, 40, 2000])
+def test_sums_follow_equation_8(seeds):
+    """Its gradient, written out with sums, is the loss' times one number: |S|, or a hundredth of |U|."""
+    logits, target = problem((1500,))
+    flat = target[SCRIBBLE].view(-1)
+    flat[:] = torch.cat([torch.arange(seeds) % K, torch.full((3000 - seeds,), UNLABELED)])
+    sigma, eta = logits.requires_grad_().softmax(1), 0.3
+    is_seed = target[SCRIBBLE].squeeze(1) < K
+    right = sigma.gather(1, target[SCRIBBLE].clamp_max(K - 1)).squeeze(1)
+    equation = -right[is_seed].log().sum() - eta * (target[PSEUDO_LABEL] * sigma).sum(1)[~is_seed].log().sum()
+    loss = SelfLabelingLoss("collision_cross_entropy", eta, normalization="sums")(logits, target)
+    ours, published = (torch.autograd.grad(value, logits)[0] for value in (loss, equation))
+    torch.testing.assert_close(max(seeds, (3000 - seeds) / 100) * ours, published)
+
+
+def test_weights_of_classes_leave_the_sum_of_weights(shape):
+    """In means as in sums: where all voxels are alike, weights change nothing."""
+    logits, target = problem(shape, batch=8)
+    target[PSEUDO_LABEL] = torch.tensor([0.6, 0.3, 0.1]).to(logits).view(K, *[1] * len(shape)).expand_as(logits)
+    for normalization in ("means", "sums"):
+        values = [SelfLabelingLoss(class_balance=g, normalization=normalization)(logits, target) for g in (0.0, 0.5)]
+        torch.testing.assert_close(*values)
+
+
+@pytest.mark.parametrize("eta, lam", [(0.3, 0.0), (0.0, 2.0)])
+def test_regularized_sums_follow_equation_4(eta, lam, shape):
+    """Means times counts."""
+    logits, target = problem(shape)
+    seeds, free = (target[SCRIBBLE] < K).sum(), (target[SCRIBBLE] == UNLABELED).sum()
+    seed_term = PartialCrossEntropyLoss()(logits, target)
+    means, sums = (RegularizedLoss(eta=eta, lam=lam, normalization=name)(logits, target) for name in ("means", "sums"))
+    torch.testing.assert_close(seeds * sums, seeds * seed_term + free * (means - seed_term))
 
 
 def test_class_weights():
@@ -257,6 +307,8 @@ def test_order_of_classes_is_of_no_account(name, shape):
         (lambda: SelfLabelingLoss(class_balance=1.5), "class_balance from 0 to 1, got 1.5"),
         (lambda: SelfLabelingLoss(cross_entropy="cce"), "got 'cce'"),
         (lambda: SelfLabelingLoss(eta=-0.1), "eta >= 0, got -0.1"),
+        (lambda: SelfLabelingLoss(normalization="sum"), r"normalization in \['means', 'sums'\], got 'sum'"),
+        (lambda: RegularizedLoss(normalization="mean"), r"normalization in \['means', 'sums'\], got 'mean'"),
         (lambda: RegularizedLoss(relaxation="potts"), "got 'potts'"),
         (lambda: RegularizedLoss(lam=-1), "lam >= 0, got 0.3 and -1"),
         (lambda: PartialCrossEntropyLoss()(torch.zeros(1, 2, 3), torch.zeros(1, 3)), r"\(1, 1, 3\), got \(1, 3\)"),
