@@ -7,6 +7,7 @@ UNLABELED = 255  #: a voxel that exists but that nobody annotated
 VOID = 254  #: a voxel that does not exist (padding, nodata, a declared void border): takes part in nothing
 
 IMAGE = "image"
+CASE = "case"  #: name of a case, of which a batch may hold several patches
 GUIDE = "guide"  #: what contrast weights look at: the image before intensity augmentation and normalisation
 SCRIBBLE = "scribble"
 LABEL = "label"  #: dense mask

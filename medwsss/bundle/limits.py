@@ -50,16 +50,19 @@ RANGES = {
     "spatial_dims": Range(2, 3, whole=True),
     "held_out_share": Range(0, 1, below=True),
     "scale": Range(0, 1, below=True),
+    "memory": Range(0, 1, below=True),
     "rotate": Range(),
     "mean": Range(),
     **dict.fromkeys(("std", "scales", "test_scales", "spacing", "bandwidth", "learning_rate"), _POSITIVE),
-    **dict.fromkeys(("seed", "workers", "warmup_epochs"), Range(0, whole=True)),
+    **dict.fromkeys(("seed", "workers", "warmup_epochs", "refreshes"), Range(0, whole=True)),
     **dict.fromkeys(("eta", "solver_eta", "lam", "dice_weight", "warmup_loss", "guide_smoothing"), _FROM_0),
     **dict.fromkeys(("class_balance", "cache_rate", "flip_prob", "affine_prob"), _SHARE),
     **dict.fromkeys(("in_channels", "epochs", "val_interval", "samples_per_volume", "batch_size"), _COUNT),
     **dict.fromkeys(("solver_steps", "solve_stride", "multiple_of", "connectivity"), _COUNT),
     **dict.fromkeys(("channels", "strides", "patch_size"), _COUNT),
 }
+#: Options that are one of some words.
+WORDS = {"labels": ("batch", "volume"), "patches_from": ("seeds", "everywhere")}
 #: Lists, and how many entries they have: another option, a number, or any number of them (0).
 LENGTHS: dict[str, str | int] = {
     "patch_size": "spatial_dims",
@@ -82,7 +85,7 @@ def check_options() -> None:
     """
     parser = running_parser()
     # an expression comes from others; some of them have to wait for the study
-    told = [name for name in RANGES | LENGTHS if name in parser and not str(parser[name]).startswith("$")]
+    told = [name for name in RANGES | LENGTHS | WORDS if name in parser and not str(parser[name]).startswith("$")]
     values = {name: value for name in told if (value := parser.get_parsed_content(name)) not in (None, "auto")}
     wrong = []
     for name, value in values.items():
@@ -91,6 +94,8 @@ def check_options() -> None:
         number = parser.get_parsed_content(length) if isinstance(length, str) else length
         if several != isinstance(value, (list, tuple)):
             wrong.append(f"expected --{name} of {'several values' if several else 'one value'}, got {value!r}")
+        elif name in WORDS and value not in WORDS[name]:
+            wrong.append(f"expected --{name} to be one of {WORDS[name]}, got {value!r}")
         elif name in RANGES and any(each not in RANGES[name] for each in _flat(value)):
             wrong.append(f"expected --{name} of {RANGES[name]}, got {value!r}")
         elif several and number and len(value) != number:

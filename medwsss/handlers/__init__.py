@@ -12,6 +12,7 @@ from medwsss.handlers.pictures import PictureHandler
 from medwsss.handlers.pseudo_label import PseudoLabelHandler
 from medwsss.handlers.report import ReportHandler
 from medwsss.handlers.seeding import EpochSeeder
+from medwsss.handlers.volume_labels import VolumeLabelHandler
 
 __all__ = [
     "BestModel",
@@ -23,5 +24,6 @@ __all__ = [
     "PseudoLabelDiagnostics",
     "PseudoLabelHandler",
     "ReportHandler",
+    "VolumeLabelHandler",
     "save_atomically",
 ]

@@ -24,6 +24,12 @@ logger = logging.getLogger(__name__)
 _CHECKPOINT = re.compile(r"checkpoint_epoch=(\d+)\.pt")
 
 
+def checkpoints_in(folder: Path) -> list[tuple[int, Path]]:
+    """Epoch and path of every checkpoint, oldest first."""
+    matches = [(_CHECKPOINT.fullmatch(path.name), path) for path in folder.glob("checkpoint_epoch=*.pt")]
+    return sorted((int(match[1]), path) for match, path in matches if match)
+
+
 class FullCheckpoint:
     """Writes the full training state after every epoch, and continues from it when the same command is run again.
 
@@ -127,15 +133,10 @@ class FullCheckpoint:
         epoch, data = self._unsaved
         write_atomically(data, self.folder / f"checkpoint_epoch={epoch}.pt")
         # newer ones are unreadable leftovers: they neither count nor are ours to delete
-        older = [path for number, path in self._checkpoints() if number <= epoch]
+        older = [path for number, path in checkpoints_in(self.folder) if number <= epoch]
         for path in older[: -self.keep]:
             path.unlink(missing_ok=True)
         self._unsaved = None
-
-    def _checkpoints(self) -> list[tuple[int, Path]]:
-        """Epoch and path of every checkpoint, oldest first."""
-        matches = [(_CHECKPOINT.fullmatch(path.name), path) for path in self.folder.glob("checkpoint_epoch=*.pt")]
-        return sorted((int(match[1]), path) for match, path in matches if match)
 
     # ---- resuming
 
@@ -144,7 +145,7 @@ class FullCheckpoint:
             for stray in self.folder.glob("checkpoint_epoch=*.pt.tmp"):
                 stray.unlink(missing_ok=True)
         found = False
-        for _, path in reversed(self._checkpoints()):
+        for _, path in reversed(checkpoints_in(self.folder)):
             try:
                 checkpoint = load_verified(path)
             except Exception as error:  # zip, pickle and I/O each fail in their own way on a damaged file

@@ -8,6 +8,7 @@ from medwsss.solvers.gradient_descent import GradientDescent
 from medwsss.solvers.graph_cut import GraphCut
 from medwsss.solvers.natural_gradient import NaturalGradient
 from medwsss.solvers.random_walker import RandomWalker
+from medwsss.solvers.spacing import with_spacing
 from medwsss.solvers.strided import StridedSolver
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "Solver",
     "Status",
     "StridedSolver",
+    "with_spacing",
 ]

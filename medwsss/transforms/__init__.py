@@ -27,7 +27,7 @@ from medwsss.transforms.prediction import (
 )
 from medwsss.transforms.pseudo_labels.array import SoftPseudoLabel
 from medwsss.transforms.pseudo_labels.dictionary import SoftPseudoLabeld, SoftPseudoLabelD, SoftPseudoLabelDict
-from medwsss.transforms.sampling import SeedWeights
+from medwsss.transforms.sampling import ExistingWeights, SeedWeights
 from medwsss.transforms.scribbles.array import ShortenScribble, SimulateScribble
 from medwsss.transforms.scribbles.dictionary import (
     ShortenScribbled,
@@ -40,9 +40,23 @@ from medwsss.transforms.scribbles.dictionary import (
 from medwsss.transforms.thick_axis import ThickAxisLast, ThickAxisLastd, ThickAxisLastD, ThickAxisLastDict
 from medwsss.transforms.void import VoidFilld, VoidFillD, VoidFillDict
 from medwsss.transforms.volume import AsVolume, AsVolumed, AsVolumeD, AsVolumeDict
+from medwsss.transforms.volume_labels import (
+    AsDistribution,
+    AsDistributiond,
+    AsDistributionD,
+    AsDistributionDict,
+    LoadVolumeLabel,
+    LoadVolumeLabeld,
+    LoadVolumeLabelD,
+    LoadVolumeLabelDict,
+)
 from medwsss.transforms.weak_labels import MapWeakLabelsd, MapWeakLabelsD, MapWeakLabelsDict
 
 __all__ = [
+    "AsDistribution",
+    "AsDistributionD",
+    "AsDistributionDict",
+    "AsDistributiond",
     "AsVolume",
     "AsVolumeD",
     "AsVolumeDict",
@@ -50,6 +64,7 @@ __all__ = [
     "CheckImageD",
     "CheckImageDict",
     "CheckImaged",
+    "ExistingWeights",
     "FillVoidD",
     "FillVoidDict",
     "FillVoidd",
@@ -57,6 +72,10 @@ __all__ = [
     "HoldOutSeedsDict",
     "HoldOutSeedsd",
     "LabelSchema",
+    "LoadVolumeLabel",
+    "LoadVolumeLabelD",
+    "LoadVolumeLabelDict",
+    "LoadVolumeLabeld",
     "MapWeakLabels",
     "MapWeakLabelsD",
     "MapWeakLabelsDict",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where to take patches from: around seeds, every class alike."""
+"""Where to take patches from: around seeds, every class alike, or everywhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from medwsss.keys import VOID
 from medwsss.terms.simplex import seed_mask
 
-__all__ = ["SeedWeights"]
+__all__ = ["ExistingWeights", "SeedWeights"]
 
 
 class SeedWeights(Transform):
@@ -59,3 +59,25 @@ class SeedWeights(Transform):
         )  # mean over the patch at each centre
         result = torch.from_numpy(held)[None].clamp_min(0)
         return torch.where(result > 1e-9 * result.amax(), result, 0).float()  # what rounding leaves of a running sum
+
+
+class ExistingWeights(Transform):
+    """Sampling weights of patch centres for ``RandWeightedCropd``: every voxel that exists is as likely as the others.
+
+    Where seeds are does not matter, so this takes labels that reach everywhere: those of whole volumes.
+
+    Shape:
+        - scribble: ``1 *S`` integers, classes, ``UNLABELED`` and ``VOID``.
+        - output: ``1 *S`` float32.
+
+    Example:
+        >>> ExistingWeights()(torch.tensor([[254, 255, 0, 255]])).tolist()
+        [[0.0, 1.0, 1.0, 1.0]]
+    """
+
+    backend = [TransformBackends.TORCH]
+
+    def __call__(self, scribble: NdarrayOrTensor) -> Tensor:
+        """Weights of one case."""
+        labels: Tensor = convert_to_tensor(scribble, track_meta=False)
+        return (labels != VOID).float()

@@ -89,7 +89,9 @@ STATEFUL = {"pseudo_labels", "diagnostics", "guard", "report", "best_model"}
 def test_handlers_with_a_state_are_always_there():
     """MONAI drops a ``_disabled_`` component from a list, but not a reference to one, which is ``None``."""
     train = read("train")
-    assert all("_target_" in train[name] and "_disabled_" not in train[name] for name in STATEFUL)
+    assert train["pseudo_labels"] == "$@volume_labels if @labels == 'volume' else @batch_labels"
+    ids = STATEFUL - {"pseudo_labels"} | {"volume_labels", "batch_labels"}
+    assert all("_target_" in train[name] and "_disabled_" not in train[name] for name in ids)
     listed = train["validate"]["handlers"] + re.findall(r"@(?!train)\w+", train["train"]["trainer"]["train_handlers"])
     assert {name.removeprefix("@") for name in listed if isinstance(name, str)} == STATEFUL
     saved = next(h for h in train["train"]["handlers"] if h["_target_"].endswith("FullCheckpoint"))["save_dict"]
