@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from monai.utils import CommonKeys, convert_to_tensor
 from torch import Tensor
 
+from medwsss.handlers.seed_watch import SeedWatch, over_processes
 from medwsss.keys import HELD_OUT, PSEUDO_LABEL, SCRIBBLE
 from medwsss.metrics.pseudo_labels import decided_by
 from medwsss.terms.simplex import seed_mask, unlabeled_mask
@@ -20,6 +21,8 @@ from medwsss.terms.simplex import seed_mask, unlabeled_mask
 __all__ = ["PseudoLabelDiagnostics"]
 
 LITTLE, MUCH = 0.001, 0.5  # of the free voxels: labels that change less, or more, than this are worth a word
+GIVEN_UP = 0.1  # of what a guess by frequency gives to a class' seeds: a network that gives less has lost the class
+STATE = ("figures", "missing", "lost", "healing", "healed", "most_changed")
 MARGIN = 0.1  # held-out recall that pseudo-labels may lack: the best runs of the bundle's docs/default.md lack 0.05
 
 
@@ -35,35 +38,57 @@ class PseudoLabelDiagnostics:
     ``decided_by_seeds``, …      shares of voxels, see :func:`~medwsss.metrics.decided_by`, of each batch's first sample
     ===========================  ===================================================================================
 
-    It has to come after :class:`~medwsss.handlers.PseudoLabelHandler`. Without held-out seeds in the batch, or without
-    pseudo-labels, figures that need them are not there. Batches of logits that are not finite do not count.
+    It has to come after the handler that brings pseudo-labels, whichever it is. Without held-out seeds in the batch, or
+    without pseudo-labels, figures that need them are not there. Batches of logits that are not finite do not count.
+
+    It also watches for collapse. The gradient of collision cross-entropy in the logits, ``σ_k (1 − y_k / σ·y)``,
+    vanishes as ``σ_k → 0``, and labels that are solved from ``σ`` repeat it: a network that is sure and wrong stays so.
+    A class is lost where the mean of ``σ_i^k`` over its seeds is below a tenth of its share of all seeds, which is what
+    a guess gives. Then there is a warning, and pseudo-labels are withheld from the loss until the mean of every class
+    is its share at least, for ``heal_epochs`` of a training at most: the seed term alone always pulls. A training that
+    loses no class is not touched, and before pseudo-labels come there is nothing to warn of.
 
     Args:
         interval: look at an epoch's first batch and every ``interval``-th after it; a look costs as much as the y-step.
+            For collapse it looks at the seeds of all batches.
+        heal_epochs: epochs on seeds alone at most, over all; 0 warns only.
 
     Attributes:
         figures: of the last epoch.
         missing: classes with seeds in the last epoch, but nowhere the likeliest in its pseudo-labels.
+        lost: classes that the network gave up in the last epoch.
+        healing: whether pseudo-labels are withheld now.
+        healed: for how many epochs they have been so far.
         most_changed: the largest ``pseudo_label_change`` of all epochs.
     """
 
-    def __init__(self, interval: int = 1) -> None:
+    def __init__(self, interval: int = 1, heal_epochs: int = 10) -> None:
         if interval < 1:
             raise ValueError(f"expected an interval of at least 1, got {interval}")
+        if heal_epochs < 0:
+            raise ValueError(f"expected heal_epochs >= 0, got {heal_epochs}")
         self.interval = interval
+        self.heal_epochs = heal_epochs
         self.figures: dict[str, float] = {}
         self.missing: list[int] = []
         self.most_changed = 0.0
+        self.lost: list[int] = []
+        self.healing = False
+        self.healed = 0
+        self._seeds = SeedWatch()
 
     def attach(self, engine: Engine) -> None:
         """Register with a MONAI trainer."""
+        self._seeds.attach(engine)
         engine.add_event_handler(Events.EPOCH_STARTED, self._reset)
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._look)
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._withhold)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._conclude)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._watch)
 
     def state_dict(self) -> dict[str, Any]:
         """The attributes."""
-        return {"figures": self.figures, "missing": self.missing, "most_changed": self.most_changed}
+        return {name: getattr(self, name) for name in STATE}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take :meth:`state_dict` back."""
@@ -103,7 +128,7 @@ class PseudoLabelDiagnostics:
             self._totals[3:] += torch.tensor(decided_by(labels[0, 0], network[0, 0], scribble[0, 0]))
 
     def _conclude(self, engine: Engine) -> None:
-        by_class, totals = (self._sum(counts) for counts in (self._by_class, self._totals))
+        by_class, totals = (over_processes(counts) for counts in (self._by_class, self._totals))
         held_out, by_network, by_labels, seeds, of_label = by_class
         free, changed, certain, *decided = totals.tolist()
         self.figures = {}
@@ -121,15 +146,36 @@ class PseudoLabelDiagnostics:
             self.missing = ((seeds > 0) & (of_label == 0)).nonzero().flatten().tolist()
         engine.state.metrics.update(self.figures)
 
-    @staticmethod
-    def _sum(counts: Tensor) -> Tensor:
-        """Over all processes."""
-        total: Tensor = idist.all_reduce(counts.to(idist.device()))  # type: ignore[assignment]  # a tensor for a tensor
-        return total.cpu()
+    def _withhold(self, engine: Engine) -> None:
+        output: Any = engine.state.output
+        if self.healing:
+            output[CommonKeys.LABEL].pop(PSEUDO_LABEL, None)
+
+    def _watch(self, engine: Engine) -> None:
+        self.healed += self.healing
+        number, given, _ = self._seeds.sums
+        guessed = number * number / number.sum()  # NaN without seeds: nothing is below
+        self.lost = (given < GIVEN_UP * guessed).nonzero().flatten().tolist()
+        if "pseudo_label_change" not in self.figures:  # warm-up is not over
+            return
+        short = (given < guessed).any() if self.healing else bool(self.lost)
+        if self.lost and not self.healing:
+            means = ", ".join(f"{k}: {self._seeds.of_classes(1)[k]:.4f}" for k in self.lost)
+            help = "pseudo-labels pause until they are won" if self.healed < self.heal_epochs else self.advice
+            warnings.warn(
+                f"Epoch {engine.state.epoch}: the network has lost classes (σ on their seeds {means}); {help}",
+                stacklevel=2,
+            )
+        self.healing = bool(short) and self.healed < self.heal_epochs
 
     @property
     def advice(self) -> str | None:
         """What to change where pseudo-labels do not help; the gravest matter alone."""
+        if self.lost:
+            return (
+                f"classes {self.lost} are lost: on their own seeds the network rules them out. Train longer on seeds "
+                "alone (warmup_epochs, warmup_loss), lower eta or learning_rate, or give them more seeds"
+            )
         if "pseudo_label_change" not in self.figures:
             return None
         network, labels = (self.figures.get(f"held_out_{name}", 0.0) for name in ("network", "pseudo_label"))

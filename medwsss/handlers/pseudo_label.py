@@ -9,11 +9,11 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import ignite.distributed as idist
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from monai.utils import CommonKeys
 
+from medwsss.handlers.seed_watch import SeedWatch
 from medwsss.keys import GUIDE, PSEUDO_LABEL, SCRIBBLE
 from medwsss.solvers import Solution, Solver, Status
 
@@ -25,11 +25,12 @@ logger = logging.getLogger(__name__)
 class PseudoLabelHandler:
     """Puts ``y = argmin_y E(y; σ)`` into the batch's targets, for ``SelfLabelingLoss`` to read: the y-step of Eq. (8).
 
-    Warm-up ends after ``warmup_epochs`` or, if ``warmup_loss`` is given, after the first epoch whose mean training loss
-    is at most that, whichever is first. In warm-up that loss is the seed term, so ``exp(−loss)`` is the probability
-    that the network gives to the right class of a seed, in geometric mean: ``warmup_loss = ln 2`` ends warm-up when it
-    is one half, better than chance, as §3 asks for ("to avoid feeding random predictions"), and before over-fitted
-    seeds make the network sure of everything else.
+    Warm-up ends after ``warmup_epochs`` or, if ``warmup_loss`` is given, after the first epoch in which the mean of
+    ``−ln σ_i^k`` over the seeds of *every* class ``k`` is at most that, whichever is first. ``exp(−loss)`` is the
+    probability that the network gives to the class of its seeds, in geometric mean: ``warmup_loss = ln 2`` ends warm-up
+    when it is one half for each, better than chance, as §3 asks for ("to avoid feeding random predictions"), and before
+    over-fitted seeds make the network sure of everything else. Where epochs end it, the log names the classes whose
+    seeds are not won: above ``warmup_loss`` or, without it, ``ln K``, which is chance.
 
     Epoch means go to ``engine.state.metrics`` (so TensorBoard gets them): ``solver_energy_before``,
     ``solver_energy_after`` (mean over samples) and ``solver_steps``; the last solve's advice to
@@ -38,7 +39,7 @@ class PseudoLabelHandler:
     Args:
         solver: of :mod:`medwsss.solvers`.
         warmup_epochs: epochs on seeds alone, at most.
-        warmup_loss: end warm-up early at this mean loss.
+        warmup_loss: end warm-up early at this mean loss of the seeds of each class.
 
     Raises:
         ValueError: for negative warm-up figures.
@@ -51,15 +52,15 @@ class PseudoLabelHandler:
         self.warmup_epochs = warmup_epochs
         self.warmup_loss = warmup_loss
         self.active = False
-        self._losses: list[float] = []
+        self._seeds = SeedWatch()
         self._solves: list[tuple[float, float, int]] = []
         self._warned = False
 
     def attach(self, engine: Engine) -> None:
         """Register with a MONAI trainer."""
+        self._seeds.attach(engine)
         engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._solve)
-        engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._watch_loss)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._complete_epoch)
 
     def state_dict(self) -> dict[str, Any]:
@@ -76,13 +77,16 @@ class PseudoLabelHandler:
             logger.info(f"Back to warm-up, until epoch {self.warmup_epochs} is over.")
         if not self.active and engine.state.epoch > self.warmup_epochs:
             self._activate(engine)
-        self._losses, self._solves = [], []
+        self._solves = []
 
     def _activate(self, engine: Engine) -> None:
         self.active = True
-        logger.info(
-            f"Warm-up is over, pseudo-labels start: {engine.state.epoch - 1} epochs were trained on seeds alone."
-        )
+        text = f"Warm-up is over, pseudo-labels start: {engine.state.epoch - 1} epochs were trained on seeds alone."
+        mark = math.log(self._seeds.sums.shape[1] or 1) if self.warmup_loss is None else self.warmup_loss
+        for k, loss in self._seeds.of_classes(2).items():
+            if loss > mark:
+                text += f" The seeds of class {k} are not won: their mean loss is {loss:.3f}, above {mark:.3f}."
+        logger.info(text)
 
     def _solve(self, engine: Engine) -> None:
         if not self.active:
@@ -100,21 +104,12 @@ class PseudoLabelHandler:
             self._warned = True
             warnings.warn(f"Pseudo-labels at iteration {state.iteration}: {solution.status}", stacklevel=2)
 
-    def _watch_loss(self, engine: Engine) -> None:
-        if not self.active and self.warmup_loss is not None:
-            output: Any = engine.state.output
-            self._losses.append(output[CommonKeys.LOSS].item())
-
     def _complete_epoch(self, engine: Engine) -> None:
         if self._solves:
             names = ("solver_energy_before", "solver_energy_after", "solver_steps")
             for name, values in zip(names, zip(*self._solves)):
                 engine.state.metrics[name] = sum(values) / len(values)
-        if not self.active and self.warmup_loss is not None:
-            finite = [loss for loss in self._losses if math.isfinite(loss)]
-            mean = idist.all_reduce(sum(finite) / max(1, len(finite))) / idist.get_world_size()
-            if finite and float(mean) <= self.warmup_loss:
-                self.active = True
-                logger.info(
-                    f"Warm-up is over: the seeds' mean loss {float(mean):.3f} is at most {self.warmup_loss:.3f}."
-                )
+        losses = self._seeds.of_classes(2).values()
+        if not self.active and self.warmup_loss is not None and losses and max(losses) <= self.warmup_loss:
+            self.active = True
+            logger.info(f"Warm-up is over: no class' seeds have a mean loss above {self.warmup_loss:.3f}.")

@@ -4,19 +4,25 @@
 from __future__ import annotations
 
 import io
+import math
+import warnings
 
 import pytest
 import torch
 from ignite.engine import Engine
-from monai.data import MetaTensor
+from monai.data import DataLoader, Dataset, MetaTensor
+from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from monai.networks import one_hot
+from torch import nn
 
+from medwsss.engines import PrepareWeakBatch
 from medwsss.handlers import PseudoLabelDiagnostics, PseudoLabelHandler
-from medwsss.keys import HELD_OUT, PSEUDO_LABEL, SCRIBBLE, UNLABELED, VOID
-from medwsss.metrics import decided_by
+from medwsss.keys import GUIDE, HELD_OUT, PSEUDO_LABEL, SCRIBBLE, UNLABELED, VOID
+from medwsss.losses import SelfLabelingLoss
+from medwsss.metrics import decided_by, seeds_by_class
 from medwsss.solvers import NaturalGradient
-from medwsss.terms import SelfLabelingEnergy
+from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
 from tests.test_engines import trainer
 
 U, V = UNLABELED, VOID
@@ -161,6 +167,7 @@ def test_advice_when_nearly_all_changes():
 
 def test_advice_when_a_class_is_lost():
     network, labels = line(100)
+    network[0][0] = 2
     scribble = [[2] + [U] * 1999]
     assert "classes [2] have seeds but no pseudo-labels" in advice(batch(network, labels, scribble))
     assert advice(batch(network, labels, scribble), batch(*line(5, label=2))) is None
@@ -172,8 +179,9 @@ def test_attributes_survive_a_resume():
     torch.save(first.state_dict(), file)
     file.seek(0)
     resumed = PseudoLabelDiagnostics()
+    assert first.state_dict() != resumed.state_dict()
     resumed.load_state_dict(torch.load(file, weights_only=True))
-    assert (resumed.figures, resumed.advice) == (first.figures, first.advice)
+    assert resumed.state_dict() == first.state_dict() and resumed.advice == first.advice
 
 
 @pytest.mark.parametrize("warmup", [0, 1])
@@ -189,3 +197,118 @@ def test_in_the_trainer(warmup):
     shares = [diagnostics.figures[f"decided_by_{name}"] for name in ("seeds", "edges", "network")]
     assert sum(shares) == pytest.approx(1) and shares[0] >= 10 / 30  # the seeds themselves, two rows of six
     assert 0.5 < diagnostics.figures["pseudo_label_certainty"] <= 1
+
+
+# ---- collapse: images whose lower half is bright, a few seeds in either
+
+
+def training(heal_epochs=10, bias=0.0, epochs=15, watched=True):
+    """A trainer whose network starts with ``bias`` for the first class and against the second, and its diagnostics."""
+    generator = torch.Generator().manual_seed(3)
+    scribble = torch.full((1, 12, 10), UNLABELED)
+    scribble[:, 0, 2:8], scribble[:, -1, 4:6] = 0, 1
+    images = 0.3 * torch.rand(4, 1, 12, 10, generator=generator)
+    images[..., 6:, :] += 0.7
+    torch.manual_seed(0)
+    network = nn.Conv2d(1, 2, 3, padding=1)
+    assert network.bias is not None
+    network.bias.data = torch.tensor([bias, -bias])
+    diagnostics = PseudoLabelDiagnostics(heal_epochs=heal_epochs)
+    solver = NaturalGradient(SelfLabelingEnergy(eta=1.0, neighborhood=GridNeighborhood(bandwidth=0.2)), max_steps=8)
+    engine = SupervisedTrainer(
+        device="cpu",
+        max_epochs=epochs,
+        train_data_loader=DataLoader(
+            Dataset([{"image": image, SCRIBBLE: scribble, GUIDE: image} for image in images]), batch_size=2
+        ),
+        network=network,
+        optimizer=torch.optim.SGD(network.parameters(), lr=0.5),
+        loss_function=SelfLabelingLoss(eta=1.0, normalization="sums"),
+        prepare_batch=PrepareWeakBatch(),
+        train_handlers=[PseudoLabelHandler(solver), *([diagnostics] if watched else [])],
+        decollate=False,
+    )
+    return engine, diagnostics, images
+
+
+def found(engine, images):
+    """The share of the bright half that the network gives to the second class."""
+    return (engine.network(images).argmax(1)[:, 6:] == 1).float().mean().item()
+
+
+def test_a_collapse_is_healed():
+    """From σ = (1.000, 0.000) everywhere: without help the bright half stays lost for the same number of epochs."""
+    engine, _, images = training(heal_epochs=0, bias=10.0)
+    assert engine.network(images).softmax(1)[:, 1].max() < 1e-6
+    with pytest.warns(UserWarning, match="lost classes"):
+        engine.run()
+    assert found(engine, images) < 0.2
+    engine, diagnostics, images = training(bias=10.0)
+    with pytest.warns(UserWarning, match="pseudo-labels pause until they are won"):
+        engine.run()
+    assert found(engine, images) > 0.98
+    assert 0 < diagnostics.healed < 10 and not diagnostics.healing and not diagnostics.lost
+
+
+def test_a_collapse_is_reported():
+    """By the class' number and what its seeds get, once a collapse; and as the advice of the report."""
+    engine, diagnostics, _ = training(heal_epochs=0, bias=10.0, epochs=1)
+    with pytest.warns(UserWarning, match=r"Epoch 1: .*\(σ on their seeds 1: 0\.0000\); classes \[1\] are lost"):
+        engine.run()
+    assert diagnostics.lost == [1] and not diagnostics.healing
+    text = diagnostics.advice
+    assert text and "classes [1] are lost" in text and "warmup_epochs" in text
+
+
+def test_pseudo_labels_are_withheld_for_so_many_epochs():
+    """However hopeless: every epoch but those has them again."""
+    engine, diagnostics, _ = training(heal_epochs=2, bias=1000.0, epochs=5)
+    seen = []
+    engine.add_event_handler(
+        IterationEvents.LOSS_COMPLETED, lambda e: seen.append(PSEUDO_LABEL in e.state.output["label"])
+    )
+    with pytest.warns(UserWarning, match="lost classes"):
+        engine.run()
+    assert seen[::2] == [True, False, False, True, True] == seen[1::2]
+    assert (diagnostics.healed, diagnostics.healing, diagnostics.lost) == (2, False, [1])
+
+
+def test_a_healthy_training_is_not_touched():
+    """Bit for bit, and without a word."""
+    weights = []
+    for watched in (True, False):
+        engine, diagnostics, _ = training(epochs=6, watched=watched)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            engine.run()
+        weights.append(engine.network.state_dict())
+        assert diagnostics.healed == 0
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize(("mark", "lost"), [(0.0249, [2]), (0.0251, [])])
+def test_lost_is_less_than_a_tenth_of_a_guess(mark, lost):
+    """Three seeds of class 0 and one of class 2, which is a quarter: at 0.025 it is lost. Class 1 has none to lose."""
+    data = batch([[0] * 5], scribble=[[0, 0, 0, 2, U]])
+    data["output"]["pred"] = torch.tensor([1 - 2 * mark, mark, mark]).log().view(1, 3, 1).expand(1, 3, 5)
+    assert watch([data]).lost == lost  # in warm-up too, where there is no warning
+
+
+def test_seeds_by_class(shape):
+    """By a loop over voxels."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 4, *shape, generator=generator)
+    scribble = torch.tensor([0, 1, 3, U, V])[torch.randint(0, 5, (2, 1, *shape), generator=generator)]
+    expected = torch.zeros(3, 4, dtype=torch.float64)
+    for z, k in zip(logits.movedim(1, -1).reshape(-1, 4), scribble.flatten().tolist()):
+        if k < 4:
+            sigma = (z[k].exp() / z.exp().sum()).item()
+            expected[:, k] += torch.tensor([1, sigma, -math.log(sigma)], dtype=torch.float64)
+    torch.testing.assert_close(seeds_by_class(logits, scribble), expected, rtol=1e-5, atol=0)
+    assert seeds_by_class(logits, torch.full_like(scribble, U)).count_nonzero() == 0
+
+
+@pytest.mark.parametrize("options", [{"interval": 0}, {"heal_epochs": -1}])
+def test_wrong_use_is_refused(options):
+    with pytest.raises(ValueError, match="expected .*, got (0|-1)"):
+        PseudoLabelDiagnostics(**options)

@@ -43,21 +43,48 @@ def test_warm_up_by_epochs(warmup, epochs):
     assert run(PseudoLabelHandler(NaturalGradient(ENERGY, max_steps=3), warmup))[1] == epochs
 
 
-def test_warm_up_until_the_loss_is_low():
-    """The epoch after the first whose mean loss reaches the mark, told by a run that never starts."""
-    means = []
+def worst_seed_losses(epochs=4):
+    """``max_k`` of the mean of ``−ln σ_i^k`` over the seeds of class ``k``, by epochs of a run that never starts."""
     engine = trainer()
-    engine.state.max_epochs = 4
-    losses: list[float] = []
-    engine.add_event_handler(IterationEvents.LOSS_COMPLETED, lambda e: losses.append(e.state.output["loss"].item()))
+    engine.state.max_epochs = epochs
+    losses: list[list[float]] = [[], []]
+
+    @engine.on(IterationEvents.LOSS_COMPLETED)
+    def look(engine):
+        log_sigma = engine.state.output["pred"].detach().log_softmax(1)
+        for k, row in ((0, 0), (1, -1)):
+            losses[k].append(-log_sigma[:, k, row].mean().item())
+
     engine.run()
-    means = [sum(losses[2 * i : 2 * i + 2]) / 2 for i in range(4)]
-    assert means == sorted(means, reverse=True)  # the premise
-    mark = (means[1] + means[2]) / 2
+    return [[sum(each[2 * i : 2 * i + 2]) / 2 for each in losses] for i in range(epochs)]
+
+
+def test_warm_up_until_the_seeds_of_every_class_are_won():
+    """The epoch after the first in which both classes' mean losses reach the mark; one of them alone will not do."""
+    both = worst_seed_losses()
+    worst = [max(each) for each in both]
+    assert worst == sorted(worst, reverse=True)  # the premise
+    mark = (worst[1] + worst[2]) / 2
     solver = NaturalGradient(ENERGY, max_steps=3)
     assert run(PseudoLabelHandler(solver, 10, mark))[1] == [4]
     assert run(PseudoLabelHandler(solver, 1, mark))[1] == [2, 3, 4]  # whichever is first
     assert run(PseudoLabelHandler(solver, 10, 0.0))[1] == []
+    mean = sum(both[0]) / 2
+    assert both[0][0] != both[0][1] and worst[1] < mean  # the premise
+    assert run(PseudoLabelHandler(solver, 10, mean))[1] == [3, 4]
+
+
+@pytest.mark.parametrize("mark", [None, 0.01])
+def test_classes_that_are_not_won_are_named(mark, caplog):
+    """Where warm-up ends by epochs: above the mark, or above chance, ln 2."""
+    losses = worst_seed_losses(1)[0]
+    assert min(losses) < math.log(2) < max(losses)  # the premise
+    with caplog.at_level(logging.INFO):
+        run(PseudoLabelHandler(NaturalGradient(ENERGY, max_steps=2), 1, mark), epochs=2)
+    (told,) = [record.message for record in caplog.records if "Warm-up is over" in record.message]
+    for k, loss in enumerate(losses):
+        text = f"The seeds of class {k} are not won: their mean loss is {loss:.3f}, above {mark or math.log(2):.3f}."
+        assert (text in told) == (loss > (mark or math.log(2)))
 
 
 def test_labels_are_the_solvers():
