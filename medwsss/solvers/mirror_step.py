@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from medwsss.solvers.limits import LABEL_FLOOR, LARGEST_CHANGE, LEAST_CURVATURE, SMALL_LABEL
