@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from torch.nn import functional as F
 
 from medwsss.keys import UNLABELED, VOID
 from medwsss.terms import GridNeighborhood
+from medwsss.transforms import SimulateScribble
 
-__all__ = ["PROBLEMS", "Problem"]
+__all__ = ["PROBLEMS", "STUDIES", "Problem"]
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 SEEDS = 0.03  # share of annotated voxels where the data bring no scribbles of their own
@@ -130,9 +131,67 @@ def mosaic(batch: int = 2, num_classes: int = 21, size: tuple[int, ...] = (256, 
     return Problem(logits, guide, scattered_seeds(label, num_classes, generator), GridNeighborhood(bandwidth="auto"))
 
 
+def _as_bundle(guide: Tensor, label: Tensor, scribble: Tensor, num_classes: int, seed: int, spacing: Any) -> Problem:
+    """With the neighbourhood of the bundles' default; guides go from 0 to 255."""
+    logits = network_like_logits(label, num_classes, torch.Generator().manual_seed(seed))
+    return Problem(logits, guide, scribble, GridNeighborhood(bandwidth=5.1, spacing=spacing, smoothing=0.5))
+
+
+def _drawn(label: Tensor, num_classes: int, **how: Any) -> Tensor:
+    """Strokes in one mask, ``1 *S``, as ``python -m data_prep scribbles`` draws them."""
+    return SimulateScribble(num_classes, **how).set_random_state(0)(label).as_subclass(Tensor)[None].long()
+
+
+def hippocampus_study() -> Problem:
+    """``N1 K3 35×51×35``: strokes of 0.3 of the skeleton on every fourth slice, far apart."""
+    root = DATA / "hippocampus"
+    item = json.loads((root / "dataset.json").read_text())["training"][0]
+    image, label = (_volume(root / item[key]) for key in ("image", "label"))
+    how = {"slice_axis": 1, "slice_step": 4, "background": "centerline", "jitter": 0, "length_ratio": 0.3}
+    guide = (image * 255 / image.max())[None, None]
+    return _as_bundle(guide, label[None, None].long(), _drawn(label[None], 3, **how), 3, 4, None)
+
+
+def acdc_study() -> Problem:
+    """``N1 K4 10×256×240``: one cardiac volume as it is, with its own scribbles."""
+    image, label, scribble = (x[None, None] for x in _acdc(1)[0])
+    scribble = torch.where(scribble == 4, UNLABELED, scribble).long()
+    return _as_bundle(image, label.long(), scribble, 4, 5, (10.0, 1.68, 1.68))
+
+
+def _photograph(root: Path, num_classes: int, size: tuple[int, ...], seed: int) -> Problem:
+    """The first image of a study, at most so large, with strokes."""
+    from PIL import Image
+
+    item = json.loads((root / "dataset.json").read_text())["training"][0]
+    crop = (..., *(slice(n) for n in size))
+    guide = torch.from_numpy(np.array(Image.open(root / item["image"]).convert("RGB"))).movedim(-1, 0).float()[crop]
+    label = torch.from_numpy(np.array(Image.open(root / item["label"]))).long()[None][crop]
+    scribble = _drawn(torch.where(label < num_classes, label, UNLABELED), num_classes, slice_axis=None)
+    return _as_bundle(guide[None], label[None], scribble, num_classes, seed, None)
+
+
+def camvid_study() -> Problem:
+    """``N1 K11 360×480``: one road scene with strokes."""
+    return _photograph(DATA / "camvid", 11, (360, 480), 6)
+
+
+def dubai_study() -> Problem:
+    """``N1 K5 512²``: an aerial tile with strokes."""
+    return _photograph(DATA / "remote_sensing" / "dubai", 5, (512, 512), 7)
+
+
 PROBLEMS: dict[str, Callable[[], Problem]] = {
     "N8 K4 160² ACDC": acdc_slices,
     "N2 K21 256² mosaic": mosaic,
     "N1 K11 360×480 CamVid": camvid,
     "N1 K4 96³ ACDC": acdc_volume,
+}
+
+#: Whole images with strokes of their own kind and the neighbourhood of the bundles' default.
+STUDIES: dict[str, Callable[[], Problem]] = {
+    "Hippocampus": hippocampus_study,
+    "ACDC 3-D": acdc_study,
+    "CamVid strokes": camvid_study,
+    "dubai tile": dubai_study,
 }
