@@ -28,6 +28,10 @@ class SeedWeights(Transform):
 
     Args:
         patch_size: of the patches to crop, one number an axis.
+        everywhere: share of the patches to take without regard to seeds, wherever the image exists.
+
+    Raises:
+        ValueError: for a share outside 0 to 1.
 
     Shape:
         - scribble: ``1 *S`` integers, classes, ``UNLABELED`` and ``VOID``.
@@ -41,8 +45,11 @@ class SeedWeights(Transform):
 
     backend = [TransformBackends.TORCH]
 
-    def __init__(self, patch_size: Sequence[int]) -> None:
+    def __init__(self, patch_size: Sequence[int], everywhere: float = 0.0) -> None:
+        if not 0 <= everywhere <= 1:
+            raise ValueError(f"expected a share everywhere from 0 to 1, got {everywhere}")
         self.patch_size = tuple(patch_size)
+        self.everywhere = everywhere
 
     def __call__(self, scribble: NdarrayOrTensor) -> Tensor:
         """Weights of one case."""
@@ -58,7 +65,11 @@ class SeedWeights(Transform):
             weights[0].numpy(), self.patch_size, mode="constant"
         )  # mean over the patch at each centre
         result = torch.from_numpy(held)[None].clamp_min(0)
-        return torch.where(result > 1e-9 * result.amax(), result, 0).float()  # what rounding leaves of a running sum
+        result = torch.where(result > 1e-9 * result.amax(), result, 0)  # what rounding leaves of a running sum
+        if self.everywhere and not void.all():
+            result = (1 - self.everywhere) * result / result.sum().clamp_min(torch.finfo(result.dtype).tiny)
+            result[~void] += self.everywhere / (~void).sum()
+        return result.float()
 
 
 class ExistingWeights(Transform):

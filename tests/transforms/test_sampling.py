@@ -55,3 +55,13 @@ def test_rare_classes_are_seen_as_often():
     samples = crop({SCRIBBLE: scribble, "weights": SeedWeights([1, 1])(scribble)})
     found = [int(sample[SCRIBBLE]) for sample in samples]
     assert set(found) == {0, 1} and abs(found.count(1) - 200) < 50
+
+
+def test_a_share_of_the_patches_is_taken_everywhere() -> None:
+    scribble = torch.tensor([[0, 255, 255, 255, 254]])
+    seeds = SeedWeights([1])(scribble)
+    assert seeds.tolist() == [[1, 0, 0, 0, 0]]
+    both = SeedWeights([1], everywhere=0.5)(scribble)
+    torch.testing.assert_close(both, torch.tensor([[0.5 + 0.125, 0.125, 0.125, 0.125, 0]]))
+    with pytest.raises(ValueError, match="expected a share everywhere from 0 to 1, got 2"):
+        SeedWeights([1], everywhere=2)
