@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Patches come from seeds, every class alike."""
+"""Patches come from seeds, every class alike, or from everywhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from monai.transforms import RandWeightedCropd
 
 from medwsss.keys import SCRIBBLE, UNLABELED, VOID
-from medwsss.transforms import SeedWeights
+from medwsss.transforms import ExistingWeights, SeedWeights
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float32])
@@ -55,3 +55,10 @@ def test_rare_classes_are_seen_as_often():
     samples = crop({SCRIBBLE: scribble, "weights": SeedWeights([1, 1])(scribble)})
     found = [int(sample[SCRIBBLE]) for sample in samples]
     assert set(found) == {0, 1} and abs(found.count(1) - 200) < 50
+
+
+def test_everywhere_is_where_the_image_is(shape):
+    scribble = torch.full((1, *shape), UNLABELED)
+    scribble[:, :2], scribble[:, -1] = VOID, 1
+    weights = ExistingWeights()(scribble)
+    assert weights.dtype == torch.float32 and torch.equal(weights, (scribble != VOID).float())
