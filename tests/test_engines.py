@@ -56,6 +56,13 @@ def test_target():
     assert torch.equal(x, image) and torch.equal(target[GUIDE], image + 1) and torch.equal(target[SCRIBBLE], scribble)
 
 
+def test_labels_of_whole_volumes_go_along():
+    y = torch.rand(1, 3, 4)
+    batch = {"image": torch.rand(1, 1, 4), SCRIBBLE: torch.ones(1, 1, 4), PSEUDO_LABEL: MetaTensor(y)}
+    _, target = PrepareWeakBatch()(batch, "cpu")
+    assert torch.equal(target[PSEUDO_LABEL], y) and not isinstance(target[PSEUDO_LABEL], MetaTensor)
+
+
 def test_types_are_for_the_image_alone():
     batch = {"image": torch.rand(1, 1, 4), SCRIBBLE: torch.full((1, 1, 4), UNLABELED), GUIDE: torch.rand(1, 1, 4)}
     x, target = PrepareWeakBatch()(batch, "cpu", dtype=torch.float16)

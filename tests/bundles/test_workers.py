@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.bundles.bundle import train
 
 multiprocessing.set_start_method("spawn")
-train(Path(sys.argv[1]), Path(sys.argv[2]), epochs=1, warmup_epochs=0, workers=2)
+train(Path(sys.argv[1]), Path(sys.argv[2]), epochs=2, warmup_epochs=0, workers=2, labels="volume", refreshes=1)
 """
 
 
@@ -29,8 +29,9 @@ train(Path(sys.argv[1]), Path(sys.argv[2]), epochs=1, warmup_epochs=0, workers=2
         (["train"], {}),
         (["train"], {"spatial_dims": 2, "patch_size": [16, 16], "held_out_share": 0.5}),
         (["train", "full"], {}),
+        (["train"], {"labels": "volume", "patches_from": "everywhere"}),
     ],
-    ids=["volumes", "slices", "dense"],
+    ids=["volumes", "slices", "dense", "labels of volumes"],
 )
 def test_loaders_of_volumes(study, tmp_path, names, changes):
     send(bundle.workflow(*names, **{**bundle.TINY, **changes}, dataset_dir=str(study), output_dir=str(tmp_path)))
@@ -53,4 +54,4 @@ def test_training_with_spawned_workers(study, tmp_path):
     command = [sys.executable, "-c", SCRIPT, str(study), str(tmp_path / "out")]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert (tmp_path / "out" / "checkpoints" / "checkpoint_epoch=1.pt").exists()
+    assert (tmp_path / "out" / "checkpoints" / "checkpoint_epoch=2.pt").exists()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Patches come from seeds, every class alike."""
+"""Patches come from seeds, every class alike, or from everywhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from monai.transforms import RandWeightedCropd
 
 from medwsss.keys import SCRIBBLE, UNLABELED, VOID
-from medwsss.transforms import SeedWeights
+from medwsss.transforms import ExistingWeights, SeedWeights
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float32])
@@ -65,3 +65,10 @@ def test_a_share_of_the_patches_is_taken_everywhere() -> None:
     torch.testing.assert_close(both, torch.tensor([[0.5 + 0.125, 0.125, 0.125, 0.125, 0]]))
     with pytest.raises(ValueError, match="expected a share everywhere from 0 to 1, got 2"):
         SeedWeights([1], everywhere=2)
+
+
+def test_everywhere_is_where_the_image_is(shape):
+    scribble = torch.full((1, *shape), UNLABELED)
+    scribble[:, :2], scribble[:, -1] = VOID, 1
+    weights = ExistingWeights()(scribble)
+    assert weights.dtype == torch.float32 and torch.equal(weights, (scribble != VOID).float())
