@@ -38,6 +38,7 @@ IDS = (
     "connectivity",
     "class_balance",
     "dice_weight",
+    "normalization",
     "warmup_loss",
     "solver_steps",
     *KNOBS,
