@@ -73,7 +73,7 @@ def test_ordinary_options_pass():
         ("held_out_share", 1.0, "numbers from 0 and below 1, got 1.0"),
         ("lam", -1, "numbers from 0, got -1"),
         ("labels", "volumes", "one of ('batch', 'volume'), got 'volumes'"),
-        ("patches_from", "strokes", "one of ('seeds', 'everywhere'), got 'strokes'"),
+        ("patches_from", "strokes", "one of ('seeds', 'both', 'everywhere'), got 'strokes'"),
         ("refreshes", -1, "whole numbers from 0, got -1"),
         ("memory", 1, "numbers from 0 and below 1, got 1"),
         ("solver_steps", 0, "whole numbers from 1, got 0"),
