@@ -38,7 +38,6 @@ IDS = (
     "connectivity",
     "class_balance",
     "dice_weight",
-    "normalization",
     "warmup_loss",
     "solver_steps",
     *KNOBS,
