@@ -79,7 +79,7 @@ class PseudoLabelDiagnostics:
 
     def attach(self, engine: Engine) -> None:
         """Register with a MONAI trainer."""
-        self._seeds.attach(engine)
+        self._seeds = SeedWatch.of(engine)
         engine.add_event_handler(Events.EPOCH_STARTED, self._reset)
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._look)
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._withhold)
@@ -161,9 +161,9 @@ class PseudoLabelDiagnostics:
         short = (given < guessed).any() if self.healing else bool(self.lost)
         if self.lost and not self.healing:
             means = ", ".join(f"{k}: {self._seeds.of_classes(1)[k]:.4f}" for k in self.lost)
-            help = "pseudo-labels pause until they are won" if self.healed < self.heal_epochs else self.advice
+            then = "pseudo-labels pause until they are won" if self.healed < self.heal_epochs else self.advice
             warnings.warn(
-                f"Epoch {engine.state.epoch}: the network has lost classes (σ on their seeds {means}); {help}",
+                f"Epoch {engine.state.epoch}: the network has lost classes (σ on their seeds {means}); {then}",
                 stacklevel=2,
             )
         self.healing = bool(short) and self.healed < self.heal_epochs

@@ -58,7 +58,7 @@ class PseudoLabelHandler:
 
     def attach(self, engine: Engine) -> None:
         """Register with a MONAI trainer."""
-        self._seeds.attach(engine)
+        self._seeds = SeedWatch.of(engine)
         engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._solve)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._complete_epoch)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import ignite.distributed as idist
 import torch
@@ -27,14 +28,22 @@ def over_processes(counts: Tensor) -> Tensor:
 class SeedWatch:
     """:func:`~medwsss.metrics.seeds_by_class` of an epoch's batches that are finite, summed over all processes.
 
-    To attach before handlers that read it when an epoch is completed; until the next one's first batch it stays.
+    A trainer has one, however many handlers read it. They ask for it before they register what reads it when an epoch
+    is completed; until the next epoch is, it stays.
     """
 
     def __init__(self) -> None:
         self.sums = torch.zeros(3, 0, dtype=torch.float64)
 
-    def attach(self, engine: Engine) -> None:
-        """Register with a MONAI trainer."""
+    @classmethod
+    def of(cls, engine: Engine) -> SeedWatch:
+        """That of a MONAI trainer, registered with it when first asked for."""
+        if engine not in _WATCHES:
+            _WATCHES[engine] = cls()
+            _WATCHES[engine]._attach(engine)
+        return _WATCHES[engine]
+
+    def _attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.EPOCH_STARTED, self._reset)
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._look)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._conclude)
@@ -56,3 +65,6 @@ class SeedWatch:
 
     def _conclude(self) -> None:
         self.sums = over_processes(self._running)
+
+
+_WATCHES: WeakKeyDictionary[Engine, SeedWatch] = WeakKeyDictionary()

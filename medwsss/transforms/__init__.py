@@ -27,7 +27,7 @@ from medwsss.transforms.prediction import (
 )
 from medwsss.transforms.pseudo_labels.array import SoftPseudoLabel
 from medwsss.transforms.pseudo_labels.dictionary import SoftPseudoLabeld, SoftPseudoLabelD, SoftPseudoLabelDict
-from medwsss.transforms.sampling import ExistingWeights, SeedWeights
+from medwsss.transforms.sampling import SeedWeights
 from medwsss.transforms.scribbles.array import ShortenScribble, SimulateScribble
 from medwsss.transforms.scribbles.dictionary import (
     ShortenScribbled,
@@ -64,7 +64,6 @@ __all__ = [
     "CheckImageD",
     "CheckImageDict",
     "CheckImaged",
-    "ExistingWeights",
     "FillVoidD",
     "FillVoidDict",
     "FillVoidd",

@@ -15,7 +15,7 @@ from torch import Tensor
 from medwsss.keys import VOID
 from medwsss.terms.simplex import seed_mask
 
-__all__ = ["ExistingWeights", "SeedWeights"]
+__all__ = ["SeedWeights"]
 
 
 class SeedWeights(Transform):
@@ -70,25 +70,3 @@ class SeedWeights(Transform):
             result = (1 - self.everywhere) * result / result.sum().clamp_min(torch.finfo(result.dtype).tiny)
             result[~void] += self.everywhere / (~void).sum()
         return result.float()
-
-
-class ExistingWeights(Transform):
-    """Sampling weights of patch centres for ``RandWeightedCropd``: every voxel that exists is as likely as the others.
-
-    Where seeds are does not matter, so this takes labels that reach everywhere: those of whole volumes.
-
-    Shape:
-        - scribble: ``1 *S`` integers, classes, ``UNLABELED`` and ``VOID``.
-        - output: ``1 *S`` float32.
-
-    Example:
-        >>> ExistingWeights()(torch.tensor([[254, 255, 0, 255]])).tolist()
-        [[0.0, 1.0, 1.0, 1.0]]
-    """
-
-    backend = [TransformBackends.TORCH]
-
-    def __call__(self, scribble: NdarrayOrTensor) -> Tensor:
-        """Weights of one case."""
-        labels: Tensor = convert_to_tensor(scribble, track_meta=False)
-        return (labels != VOID).float()

@@ -13,60 +13,28 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
-from monai.transforms import Compose
 from scipy.stats import spearmanr
-from torch import Tensor
-from tqdm import tqdm
 
-from medwsss.experiments.runs import parsed
-from medwsss.files import read_json
 from medwsss.metrics import ClassDiceMetric
 from medwsss.solvers import NaturalGradient
 from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
 from medwsss.terms.simplex import seed_mask
-from tests.benchmarks.label_settings import read_command
+from tests.benchmarks.acdc_models import Case
+from tests.benchmarks.label_settings import whole_cases
 from tests.benchmarks.report import OUTPUT, machine, save, table
 
 STEPS = (8, 30, 100, 300, 1000)
-
-
-class Case(NamedTuple):
-    """A whole case, each with batch and channel axes."""
-
-    logits: Tensor
-    guide: Tensor
-    scribble: Tensor
-    truth: Tensor
-
-
-@torch.no_grad()
-def cases(folder: Path, number: int) -> tuple[list[Case], dict[str, Any]]:
-    """So many training cases evenly, and the settings that labels of the run depend on."""
-    files, options = read_command(folder)
-    options |= {"held_out_share": 0.0, "annotation_key": "scribble"}
-    get = parsed(files, options).get_parsed_content
-    items = get("train_items")
-    key = "mask" if "mask" in read_json(get("datalist"), "a data list")["training"][0] else "label"
-    masks = parsed(files, options | {"annotation_key": key}).get_parsed_content("train_items")
-    network, infer, load = get("network_def").eval(), get("validate#inferer"), get("train#deterministic_transforms")
-    network.load_state_dict(torch.load(folder / "model.pt", map_location="cpu", weights_only=True))
-    loaded = []
-    for index in tqdm(range(0, len(items), max(1, len(items) // number))[:number], desc=str(folder)):
-        image, scribble = map(Compose(load)(items[index]).get, ("image", "scribble"))
-        truth = Compose(load)(masks[index])["scribble"]
-        loaded.append(Case(*(x.as_tensor()[None] for x in (infer(image[None], network)[0], image, scribble, truth))))
-    names = ("cross_entropy", "relaxation", "connectivity", "bandwidth", "guide_smoothing", "lam", "solver_eta")
-    return loaded, {**{name: get(name) for name in names}, "spacing": list(get("study").typical_spacing)}
+NAMES = ("cross_entropy", "relaxation", "connectivity", "bandwidth", "guide_smoothing", "lam")
 
 
 def along(loaded: list[Case], settings: dict[str, Any], eta: float, opinion: bool) -> dict[str, list[float]]:
     """Mean Dice, energy and foreground volume over the true one, after :data:`STEPS`."""
     neighborhood = GridNeighborhood(
-        settings["connectivity"], settings["bandwidth"], settings["spacing"], settings["guide_smoothing"]
+        settings["connectivity"], settings["bandwidth"], loaded[0].spacing, settings["guide_smoothing"]
     )
     energy = SelfLabelingEnergy(
         settings["cross_entropy"], settings["relaxation"], neighborhood, eta=eta, lam=settings["lam"]
@@ -117,13 +85,13 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     unopinionated: set[str] = set()
     for folder in arguments.runs:
-        loaded, settings = cases(folder, arguments.cases)
+        loaded, get = whole_cases(folder, arguments.cases)
+        settings, own = {name: get(name) for name in NAMES}, get("solver_eta")
         study = folder.parent.name
         if study not in unopinionated:
             unopinionated.add(study)
-            eta = settings["solver_eta"]
-            rows.append(row(study, "none", eta, along(loaded, settings, eta, opinion=False)))
-        for eta in arguments.etas or [settings["solver_eta"]]:
+            rows.append(row(study, "none", own, along(loaded, settings, own, opinion=False)))
+        for eta in arguments.etas or [own]:
             rows.append(row(study, folder.name.split("_")[0], eta, along(loaded, settings, eta, opinion=True)))
         titles = {"run": "study", "opinion": "opinion", "eta": "η", **{str(n): f"{n} steps" for n in STEPS}}
         titles |= {"rho": "Spearman's ρ", "drop": "best − last"}

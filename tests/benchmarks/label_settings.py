@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -59,20 +60,32 @@ def read_command(folder: Path) -> tuple[list[str], dict[str, Any]]:
 
 
 @torch.no_grad()
-def cases(folder: Path, number: int) -> tuple[list[Case], str]:
-    """So many training items evenly, by the bundle's own transforms and inferer, and the title of their study."""
+def whole_cases(folder: Path, number: int) -> tuple[list[Case], Callable[[str], Any]]:
+    """So many training items evenly, by the bundle's own transforms and inferer, and what looks the run's settings up.
+
+    Spacing is the study's.
+    """
     files, options = read_command(folder)
     get = parsed(files, options | {"annotation_key": "scribble", "held_out_share": 0.0}).get_parsed_content
     key = "mask" if "mask" in read_json(get("datalist"), "a data list")["training"][0] else "label"
     dense = parsed(files, options | {"annotation_key": key})  # masks go the scribbles' way
-    network, infer, axes = get("network_def").eval(), get("validate#inferer"), get("spatial_dims")
+    network, infer = get("network_def").eval(), get("validate#inferer")
     network.load_state_dict(torch.load(folder / "model.pt", map_location="cpu", weights_only=True))
     load, loaded = Compose(get("train#deterministic_transforms")), []
     items = list(zip(get("train_items"), dense.get_parsed_content("train_items"), strict=True))
     for scribbled, masked in items[:: max(1, len(items) // number)][:number]:
         guide, scribble = map(load(scribbled).get, ("image", "scribble"))
-        maps = [x.as_tensor() for x in (infer(guide[None], network)[0], guide, scribble, load(masked)["scribble"])]
-        loaded.append(Case._make([*(x.movedim(-1, 0) if axes == 2 else x[None] for x in maps), get("spacing")]))
+        maps = (infer(guide[None], network)[0], guide, scribble, load(masked)["scribble"])
+        loaded.append(Case(*(x.as_tensor()[None] for x in maps), list(get("study").typical_spacing)))
+    return loaded, get
+
+
+def cases(folder: Path, number: int) -> tuple[list[Case], str]:
+    """:func:`whole_cases`, as batches of slices where the network is one of slices, and the title of their study."""
+    loaded, get = whole_cases(folder, number)
+    axes, spacing = get("spatial_dims"), get("spacing")
+    if axes == 2:
+        loaded = [Case(*(x[0].movedim(-1, 0) for x in case[:-1]), spacing) for case in loaded]
     return loaded, f"no network, {Path(get('dataset_dir')).name}, {axes}-D"
 
 

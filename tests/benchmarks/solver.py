@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time until the energy is at or below that of the paper's solver, in one run on one machine.
 
-    python -m tests.benchmarks [--quick] [--threads 2] [--cross-entropies collision_cross_entropy …]
+    python -m tests.benchmarks [--quick] [--threads 2] [--problems NAME …] [--cross-entropies collision_cross_entropy …]
 
 The baseline is Appendix A as one writes it in PyTorch: autograd, softmax, 200 steps of 0.075. Both times include what
 comes before the first step (softmax, contrast weights). Writes ``output/benchmarks/solver.json`` and ``.md``.
@@ -21,7 +21,7 @@ from medwsss.solvers import NaturalGradient
 from medwsss.terms import SelfLabelingEnergy
 from medwsss.terms.cross_entropies import CROSS_ENTROPIES
 from medwsss.terms.relaxations import RELAXATIONS
-from tests.benchmarks.problems import PROBLEMS, Problem, mosaic
+from tests.benchmarks.problems import PROBLEMS, STUDIES, Problem, mosaic
 from tests.benchmarks.report import machine, now, save, table
 
 COLUMNS = {
@@ -106,7 +106,7 @@ def measure(
     report: dict[str, Any] = {"machine": machine(), "first_call_seconds": now() - begin, "rows": [], "skipped": []}
     for title in problems:
         try:
-            problem = on_device(PROBLEMS[title]())
+            problem = on_device((PROBLEMS | STUDIES)[title]())
         except (FileNotFoundError, ImportError) as error:
             report["skipped"].append(f"{title}: {error}")
             continue
@@ -123,11 +123,12 @@ def main() -> None:
     """Measure, write, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two relaxations on the first problem")
+    parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=[*PROBLEMS, *STUDIES], metavar="NAME")
     parser.add_argument("--cross-entropies", nargs="+", default=["collision_cross_entropy"], choices=CROSS_ENTROPIES)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    problems = list(PROBLEMS)[: 1 if arguments.quick else None]
+    problems = arguments.problems[: 1 if arguments.quick else None]
     relaxations = ["quadratic", "collision_divergence"] if arguments.quick else list(RELAXATIONS)
     print(measure("solver", problems, arguments.cross_entropies, relaxations))
 

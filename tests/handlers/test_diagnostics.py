@@ -18,6 +18,7 @@ from torch import nn
 
 from medwsss.engines import PrepareWeakBatch
 from medwsss.handlers import PseudoLabelDiagnostics, PseudoLabelHandler
+from medwsss.handlers.seed_watch import SeedWatch
 from medwsss.keys import GUIDE, HELD_OUT, PSEUDO_LABEL, SCRIBBLE, UNLABELED, VOID
 from medwsss.losses import SelfLabelingLoss
 from medwsss.metrics import decided_by, seeds_by_class
@@ -248,6 +249,7 @@ def test_a_collapse_is_healed():
         engine.run()
     assert found(engine, images) > 0.98
     assert 0 < diagnostics.healed < 10 and not diagnostics.healing and not diagnostics.lost
+    assert SeedWatch.of(engine).sums[0].tolist() == [24, 8]  # of an epoch, once, though two handlers look
 
 
 def test_a_collapse_is_reported():

@@ -8,7 +8,7 @@ import torch
 from monai.transforms import RandWeightedCropd
 
 from medwsss.keys import SCRIBBLE, UNLABELED, VOID
-from medwsss.transforms import ExistingWeights, SeedWeights
+from medwsss.transforms import SeedWeights
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float32])
@@ -70,5 +70,6 @@ def test_a_share_of_the_patches_is_taken_everywhere() -> None:
 def test_everywhere_is_where_the_image_is(shape):
     scribble = torch.full((1, *shape), UNLABELED)
     scribble[:, :2], scribble[:, -1] = VOID, 1
-    weights = ExistingWeights()(scribble)
-    assert weights.dtype == torch.float32 and torch.equal(weights, (scribble != VOID).float())
+    weights = SeedWeights([3] * len(shape), everywhere=1)(scribble)
+    exists = scribble != VOID
+    assert weights.dtype == torch.float32 and torch.allclose(weights, exists / exists.sum())
