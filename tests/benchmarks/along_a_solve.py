@@ -64,14 +64,17 @@ def row(run: str, opinion: str, eta: float, found: dict[str, list[float]]) -> di
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Dice over steps, a panel a run."""
+    """Dice over steps, a panel a run, and one legend beside them."""
     runs = list(dict.fromkeys(line["run"] for line in rows))
-    figure, axes = plt.subplots(1, len(runs), figsize=(4 * len(runs), 3.4), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(1, len(runs), figsize=(4 * len(runs) + 1.5, 3.4), squeeze=False, layout="constrained")
+    curves: dict[str, Any] = {}
     for panel, run in zip(axes[0], runs):
         for line in (line for line in rows if line["run"] == run):
-            panel.semilogx(STEPS, line["dice"], marker="o", label=f"{line['opinion']}, η {line['eta']:g}")
+            label = f"{line['opinion']}, η {line['eta']:g}"
+            colour = curves[label].get_color() if label in curves else f"C{len(curves)}"
+            (curves[label],) = panel.semilogx(STEPS, line["dice"], marker="o", color=colour)
         panel.set(title=run, xlabel="steps on the full grid", ylabel="Dice of pseudo-labels")
-        panel.legend(fontsize=7)
+    figure.legend(curves.values(), curves.keys(), loc="outside right center", fontsize=8)
     figure.savefig(path, dpi=120)
 
 
