@@ -40,6 +40,8 @@ IDS = (
     "dice_weight",
     "warmup_loss",
     "solver_steps",
+    "normalization",
+    "trust",
     *KNOBS,
 )  #: a default
 
@@ -62,6 +64,7 @@ class Row:
 
 
 SKELETONS = "--slice-axis 1 --slice-step 4 --background centerline --jitter 0"  # with length 0.3, 0.33 % of the voxels
+PHOTOGRAPHS = "--slice-axis none --background centerline"
 SLICES = {"samples_per_volume": 3}  # short epochs, so that warm-up can be halved
 VOLUMES: dict[str, Any] = {
     "samples_per_volume": 1,
@@ -90,6 +93,11 @@ ROWS = {
     ),
     "camvid_scribbles": Row("data/camvid_scribbles", prepare="camvid --source {data}/camvid", **CAMVID),
     "camvid_blocks": Row("data/camvid_blocks", prepare="camvid --source {data}/camvid --annotation blocks", **CAMVID),
+    "dubai": Row(  # no setting was ever chosen on it
+        "data/dubai_strokes",
+        prepare="scribbles --datalist {data}/remote_sensing/dubai/dataset.json " + PHOTOGRAPHS,
+        **CAMVID | {"options": CAMVID["options"] | {"num_classes": 5}},
+    ),
     "acdc_simulated": Row(
         "data/acdc_{length}",
         ["acdc"],
@@ -98,7 +106,7 @@ ROWS = {
         options={**SLICES, "ignore_values": [UNLABELED]},
     ),
 }
-TABLE, BY_LENGTH = list(ROWS)[:5], ["acdc_simulated", "hippocampus"]
+TABLE, BY_LENGTH = list(ROWS)[:6], ["acdc_simulated", "hippocampus"]
 
 
 def configured(setting: Setting, arguments: argparse.Namespace) -> Run:

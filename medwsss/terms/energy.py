@@ -13,8 +13,11 @@ from medwsss.terms.cross_entropies import CROSS_ENTROPIES, CrossEntropy
 from medwsss.terms.neighborhoods import GridNeighborhood, Neighborhood, PairTerm
 from medwsss.terms.relaxations import RELAXATIONS
 from medwsss.terms.simplex import check_seeds, seed_index, unlabeled_mask, void_mask
+from medwsss.terms.trust import seeded_segments
 
 __all__ = ["BoundEnergy", "SelfLabelingEnergy"]
+
+TRUSTS = ("everywhere", "seeded")
 
 
 class SelfLabelingEnergy:
@@ -29,6 +32,8 @@ class SelfLabelingEnergy:
         neighborhood: ``N`` and ``w``.
         eta: ``η``, the unary weight; the network's own ``η`` is the loss's.
         lam: ``λ``, the pair weight.
+        trust: where ``σ`` says something: ``"everywhere"`` (the paper's), or ``"seeded"``, in the network's segments
+            that hold a seed of their class (:func:`~medwsss.terms.trust.seeded_segments`). Elsewhere it is uniform.
 
     Raises:
         ValueError: for an unknown term or a negative weight.
@@ -53,6 +58,7 @@ class SelfLabelingEnergy:
         neighborhood: Neighborhood | None = None,
         eta: float = 0.3,
         lam: float = 6.0,
+        trust: str = "everywhere",
     ) -> None:
         if cross_entropy not in CROSS_ENTROPIES:
             raise ValueError(f"expected cross_entropy in {sorted(CROSS_ENTROPIES)}, got {cross_entropy!r}")
@@ -60,11 +66,14 @@ class SelfLabelingEnergy:
             raise ValueError(f"expected relaxation in {sorted(RELAXATIONS)}, got {relaxation!r}")
         if eta < 0 or lam < 0:
             raise ValueError(f"expected eta >= 0 and lam >= 0, got {eta} and {lam}")
+        if trust not in TRUSTS:
+            raise ValueError(f"expected trust in {sorted(TRUSTS)}, got {trust!r}")
         self.cross_entropy = CROSS_ENTROPIES[cross_entropy]
         self.relaxation = RELAXATIONS[relaxation]
         self.neighborhood: Neighborhood = neighborhood or GridNeighborhood()
         self.eta = eta
         self.lam = lam
+        self.trust = trust
 
     def bind(
         self, logits: Tensor, guide: Tensor, scribble: Tensor, weights: Sequence[Tensor] | None = None
@@ -86,6 +95,8 @@ class SelfLabelingEnergy:
         scribble = scribble.to(torch.uint8)  # every class that there can be is below UNLABELED and VOID
         logits = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
         exists, free = ~void_mask(scribble), unlabeled_mask(scribble)
+        if self.trust == "seeded":
+            logits = logits * seeded_segments(logits, scribble)
         guide = guide.to(logits.dtype)
         pair_term = self.neighborhood.bind(self.relaxation, guide, exists, free, self.lam, weights)
         return BoundEnergy(logits, scribble, self.cross_entropy, self.eta, pair_term)

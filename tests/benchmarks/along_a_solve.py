@@ -4,14 +4,15 @@
     python -m tests.benchmarks.along_a_solve --runs output/robustness/hippocampus/default_length0.3_seed0 … --cases 6
 
 Each run's network predicts whole training cases, which are solved in their whole volume with the run's own λ, bandwidth
-and relaxation; once more with no opinion (σ uniform). Dice against the dense masks and mean energy after so many steps
-on the full grid, and Spearman's ρ between them along the solve, of the means over cases. Writes
-``output/benchmarks/along_a_solve.json``, ``.md`` and ``.png``.
+and relaxation, listening to it by each of ``--trusts``; once more with no opinion (σ uniform). Dice against the dense
+masks and mean energy after so many steps on the full grid, and Spearman's ρ between them along the solve, of the means
+over cases. Writes ``output/benchmarks/along_a_solve.json``, ``.md`` and ``.png``.
 """
 
 from __future__ import annotations
 
 import argparse
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,15 @@ STEPS = (8, 30, 100, 300, 1000)
 NAMES = ("cross_entropy", "relaxation", "connectivity", "bandwidth", "guide_smoothing", "lam")
 
 
-def along(loaded: list[Case], settings: dict[str, Any], eta: float, opinion: bool) -> dict[str, list[float]]:
+def along(
+    loaded: list[Case], settings: dict[str, Any], eta: float, trust: str, opinion: bool = True
+) -> dict[str, list[float]]:
     """Mean Dice, energy and foreground volume over the true one, after :data:`STEPS`."""
     neighborhood = GridNeighborhood(
         settings["connectivity"], settings["bandwidth"], loaded[0].spacing, settings["guide_smoothing"]
     )
     energy = SelfLabelingEnergy(
-        settings["cross_entropy"], settings["relaxation"], neighborhood, eta=eta, lam=settings["lam"]
+        settings["cross_entropy"], settings["relaxation"], neighborhood, eta, settings["lam"], trust
     )
     dice = [ClassDiceMetric(loaded[0].logits.shape[1]) for _ in STEPS]
     energies, volumes = torch.zeros(len(STEPS)), torch.zeros(len(STEPS))
@@ -55,12 +58,12 @@ def along(loaded: list[Case], settings: dict[str, Any], eta: float, opinion: boo
     return {"dice": scores, "energy": energies.tolist(), "volume": volumes.tolist()}
 
 
-def row(run: str, opinion: str, eta: float, found: dict[str, list[float]]) -> dict[str, Any]:
+def row(run: str, opinion: str, eta: float, trust: str, found: dict[str, list[float]]) -> dict[str, Any]:
     """A line of the table."""
     texts = {str(n): f"{d:.3f} ({e:.5g})" for n, d, e in zip(STEPS, found["dice"], found["energy"])}
     rho = float(spearmanr(found["energy"], found["dice"]).statistic)
     drop = max(found["dice"]) - found["dice"][-1]
-    return {"run": run, "opinion": opinion, "eta": eta, **texts, "rho": rho, "drop": drop, **found}
+    return {"run": run, "opinion": opinion, "eta": eta, "trust": trust, **texts, "rho": rho, "drop": drop, **found}
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
@@ -70,7 +73,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     curves: dict[str, Any] = {}
     for panel, run in zip(axes[0], runs):
         for line in (line for line in rows if line["run"] == run):
-            label = f"{line['opinion']}, η {line['eta']:g}"
+            label = f"{line['opinion']}, η {line['eta']:g}" + ", seeded" * (line["trust"] == "seeded")
             colour = curves[label].get_color() if label in curves else f"C{len(curves)}"
             (curves[label],) = panel.semilogx(STEPS, line["dice"], marker="o", color=colour)
         panel.set(title=run, xlabel="steps on the full grid", ylabel="Dice of pseudo-labels")
@@ -83,20 +86,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders that medwsss.experiments wrote")
     parser.add_argument("--cases", type=int, default=6, help="of each study")
+    parser.add_argument("--trusts", nargs="+", help="of the solver's energy (default: the run's)")
     parser.add_argument("--etas", type=float, nargs="+", help="of the solver (default: the run's)")
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
     unopinionated: set[str] = set()
     for folder in arguments.runs:
         loaded, get = whole_cases(folder, arguments.cases)
-        settings, own = {name: get(name) for name in NAMES}, get("solver_eta")
+        settings, own, usual = {name: get(name) for name in NAMES}, get("solver_eta"), get("trust")
         study = folder.parent.name
         if study not in unopinionated:
             unopinionated.add(study)
-            rows.append(row(study, "none", own, along(loaded, settings, own, opinion=False)))
-        for eta in arguments.etas or [own]:
-            rows.append(row(study, folder.name.split("_")[0], eta, along(loaded, settings, eta, opinion=True)))
-        titles = {"run": "study", "opinion": "opinion", "eta": "η", **{str(n): f"{n} steps" for n in STEPS}}
+            rows.append(row(study, "none", own, usual, along(loaded, settings, own, usual, opinion=False)))
+        for trust, eta in product(arguments.trusts or [usual], arguments.etas or [own]):
+            found = along(loaded, settings, eta, trust)
+            rows.append(row(study, folder.name.split("_")[0], eta, trust, found))
+        titles = {
+            "run": "study",
+            "opinion": "opinion",
+            "eta": "η",
+            "trust": "trust",
+            **{str(n): f"{n} steps" for n in STEPS},
+        }
         titles |= {"rho": "Spearman's ρ", "drop": "best − last"}
         report = {"machine": machine(), "cases": arguments.cases, "rows": rows}
         text = save("along_a_solve", report, table(rows, titles))

@@ -18,15 +18,15 @@ from statistics import mean
 from typing import Any
 
 import torch
-from monai.transforms import Compose
 from torch import Tensor
 
 from medwsss.experiments.runs import overrides, parsed
 from medwsss.files import read_json
+from medwsss.keys import GUIDE, IMAGE, SCRIBBLE
 from medwsss.metrics import ClassDiceMetric
 from medwsss.solvers import NaturalGradient
 from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
-from medwsss.terms.simplex import seed_mask
+from medwsss.terms.simplex import safe_log, seed_mask
 from tests.benchmarks.acdc_models import Case
 from tests.benchmarks.report import machine, save, table
 
@@ -53,30 +53,29 @@ def read_command(folder: Path) -> tuple[list[str], dict[str, Any]]:
     """Configuration files and overrides of a run, as MONAI reads its command."""
     words = json.loads((folder / "result.json").read_text())["command"]
     options = overrides(words[4:])
-    files = options.pop("config_file")
-    if any(Path(name).parent != Path("bundles/scribble") for name in files):
-        raise ValueError(f"expected a run of bundles/scribble in {folder}, got one of {', '.join(files)}")
-    return files, options
+    return options.pop("config_file"), options
 
 
 @torch.no_grad()
 def whole_cases(folder: Path, number: int) -> tuple[list[Case], Callable[[str], Any]]:
-    """So many training items evenly, by the bundle's own transforms and inferer, and what looks the run's settings up.
+    """So many training cases evenly, by the bundle's own transforms and inferer, and what looks the run's settings up.
 
     Spacing is the study's.
     """
     files, options = read_command(folder)
     get = parsed(files, options | {"annotation_key": "scribble", "held_out_share": 0.0}).get_parsed_content
     key = "mask" if "mask" in read_json(get("datalist"), "a data list")["training"][0] else "label"
-    dense = parsed(files, options | {"annotation_key": key})  # masks go the scribbles' way
-    network, infer = get("network_def").eval(), get("validate#inferer")
+    masks = parsed(files, options | {"annotation_key": key}).get_parsed_content("train#cases")  # go the scribbles' way
+    network, infer, scribbles = get("network_def").eval(), get("validate#inferer"), get("train#cases")
     network.load_state_dict(torch.load(folder / "model.pt", map_location="cpu", weights_only=True))
-    load, loaded = Compose(get("train#deterministic_transforms")), []
-    items = list(zip(get("train_items"), dense.get_parsed_content("train_items"), strict=True))
-    for scribbled, masked in items[:: max(1, len(items) // number)][:number]:
-        guide, scribble = map(load(scribbled).get, ("image", "scribble"))
-        maps = (infer(guide[None], network)[0], guide, scribble, load(masked)["scribble"])
-        loaded.append(Case(*(x.as_tensor()[None] for x in maps), list(get("study").typical_spacing)))
+    loaded = []
+    for index in range(0, len(scribbles), max(1, len(scribbles) // number))[:number]:
+        case = scribbles[index]
+        image, scribble, truth = (x.as_tensor()[None] for x in (case[IMAGE], case[SCRIBBLE], masks[index][SCRIBBLE]))
+        out = infer(image, network)
+        logits = safe_log(out) if get("validated_probabilities") else out
+        guide = case[GUIDE].as_tensor()[None] if GUIDE in case else image
+        loaded.append(Case(logits, guide, scribble, truth, list(get("study").typical_spacing)))
     return loaded, get
 
 

@@ -16,6 +16,8 @@ from medwsss.experiments.runs import overrides
 from medwsss.reports.results import read_lines
 from tests.bundles.bundle import REPOSITORY
 
+LATER = {"normalization": "means", "trust": "everywhere"}  #: than most recorded commands, in which they were so
+
 
 def arguments(*words, data="", iterations=None):
     return Namespace(iterations=iterations, held_out=0.1, output=Path("out"), threads=1, data=data, overrides=words)
@@ -56,7 +58,7 @@ def test_recorded_commands_are_made_again(shared_data, name, iterations, monkeyp
         before = overrides(line["command"][4:])
         # recorded runs lay in folders of their day, and in the same places within
         assert Path(before.pop("output_dir")).parts[-2:] == Path(made.pop("output_dir")).parts[-2:]
-        assert made == before
+        assert made == LATER | before if line["method"] == "default" else made == before
     assert {line["command"][3] for line in recorded} == {"training"}
 
 
