@@ -67,7 +67,7 @@ def check_override_names(argv: Sequence[str] | None = None) -> None:
 
 
 def typed_options(argv: Sequence[str]) -> dict[str, Any]:
-    """``--name value`` of a ``python -m monai.bundle run …`` command and of its ``args_file``; of any other, nothing."""
+    """``--name value`` of a ``python -m monai.bundle run …`` command and its ``args_file``; of any other, nothing."""
     if not is_bundle_run(argv):
         return {}
     typed = _options(argv)

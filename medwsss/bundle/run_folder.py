@@ -108,10 +108,10 @@ def _is_built(target: Any) -> bool:
 
 
 def use_run(argv: Sequence[str] | None = None) -> None:
-    """Give the running configuration the settings of its ``run_dir``, unless that is ``None``. An expression calls this.
+    """Give the running configuration the settings of its ``run_dir``, if there is one. An expression calls this.
 
-    Whatever the configuration and its overlays say, the run's settings replace, and the log tells what. What the command
-    says itself must not contradict them, except in how an image goes through the network, which the log tells, too.
+    Whatever the configuration and its overlays say, the run's settings replace, and the log tells what. What the
+    command says itself must not contradict them, but for how an image goes through the network, which the log tells.
 
     Args:
         argv: the command's ``sys.argv`` (default).
@@ -153,7 +153,9 @@ def _typed(parser: ConfigParser, settings: Mapping[str, Any], path: Path, argv: 
             kept.add(root)
             logger.warning("%s is %s, as the command says, and was %s in training.", root, value, trained)
         else:
-            problems.append(f"expected --{'#'.join([root, *keys])} {trained}, as in {path}, or no such override, got {value}")
+            problems.append(
+                f"expected --{'#'.join([root, *keys])} {trained}, as in {path}, or no such override, got {value}"
+            )
     if problems:
         raise ValueError("\n".join(problems))
     return kept

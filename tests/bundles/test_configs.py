@@ -154,7 +154,9 @@ def test_inference_stands_alone():
 def test_inference_says_what_is_wrong_before_it_works(bundle):
     """In this order, and not in ``initialize``, which MONAI's ``load`` runs where there are no images."""
     inference = json.loads((BUNDLE.parent / bundle / "inference.json").read_text())
-    names = "$take_names('run_dir', 'source', 'dataset_dir', 'pattern', 'datalist', 'section', 'output_dir', 'model_file')"
+    names = (
+        "$take_names('run_dir', 'source', 'dataset_dir', 'pattern', 'datalist', 'section', 'output_dir', 'model_file')"
+    )
     checks = ["$check_override_names()", "$check_options()", "$use_run()"]
     assert inference["initialize"] == ["$show_cause_last()", names, *checks]
     assert inference["inferring"] == ["@inputs", "@model", "$check_outputs(@output_dir)", "$@evaluator.run()"]
@@ -193,7 +195,9 @@ def test_training_and_inference_agree():
 @pytest.mark.parametrize("bundle", ["scribble", "scribble_2d"])
 def test_a_runs_folder_says_what_its_images_and_its_network_depend_on(bundle):
     """All that inference refers to, over any number of steps, from what an image goes through, if training has it."""
-    train, inference = (json.loads((BUNDLE.parent / bundle / f"{name}.json").read_text()) for name in ("train", "inference"))
+    train, inference = (
+        json.loads((BUNDLE.parent / bundle / f"{name}.json").read_text()) for name in ("train", "inference")
+    )
     needed, left = set(), ["network_def", "preprocessing", "inferer"]
     while left:
         if (name := left.pop()) not in needed:
