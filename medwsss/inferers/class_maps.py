@@ -86,16 +86,16 @@ class ClassMapInferer(Inferer):
         image: Tensor = convert_to_tensor(inputs, track_meta=False)
         out = None
         for block in self._blocks(image.shape[2:]):
-            sigma = self.inferer(image[(..., *(cut.seen for cut in block))], network, *args, **kwargs)
+            sigma = self.inferer(image[block.seen], network, *args, **kwargs)
             part = class_maps(sigma, self.maps)
             del sigma
             if out is None:
                 out = torch.empty(*part.shape[:2], *image.shape[2:])
-            out[(..., *(cut.kept for cut in block))] = part[(..., *(cut.inner for cut in block))].cpu()
+            out[block.kept] = part[block.inner].cpu()
         assert out is not None
         return MetaTensor(out).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else out
 
-    def _blocks(self, shape: Sequence[int]) -> Iterator[tuple[_Cut, ...]]:
+    def _blocks(self, shape: Sequence[int]) -> Iterator[_Block]:
         window = shape if self.window is None else [min(n, w) for n, w in zip(shape, self.window)]
         steps = [max(int(w * (1 - self.overlap)), 1) for w in window]  # as MONAI counts
         numbers = [math.ceil((n - w) / step) + 1 for n, w, step in zip(shape, window, steps)]
@@ -106,7 +106,7 @@ class ClassMapInferer(Inferer):
                 length = self.largest * shape[axis] // voxels
                 cuts[axis] = list(_cut(starts, window[axis], shape[axis], length))
                 sizes[axis] = max(cut.last - cut.first for cut in cuts[axis])
-        return itertools.product(*cuts)
+        return map(_Block, itertools.product(*cuts))
 
 
 class _Cut(NamedTuple):
@@ -117,17 +117,15 @@ class _Cut(NamedTuple):
     low: int
     high: int
 
-    @property
-    def seen(self) -> slice:
-        return slice(self.first, self.last)
 
-    @property
-    def kept(self) -> slice:
-        return slice(self.low, self.high)
+class _Block:
+    """Which voxels of the image a block is, which of them count, and where those are in the block."""
 
-    @property
-    def inner(self) -> slice:
-        return slice(self.low - self.first, self.high - self.first)
+    def __init__(self, cuts: tuple[_Cut, ...]) -> None:
+        every = (slice(None),) * 2  # batch and channels
+        self.seen = every + tuple(slice(cut.first, cut.last) for cut in cuts)
+        self.kept = every + tuple(slice(cut.low, cut.high) for cut in cuts)
+        self.inner = every + tuple(slice(cut.low - cut.first, cut.high - cut.first) for cut in cuts)
 
 
 def _cut(starts: Sequence[int], size: int, end: int, length: int) -> Iterator[_Cut]:

@@ -55,7 +55,7 @@ class MultiScaleInferer(Inferer):
         self.scales = tuple(scales)
         axes = tuple(range(flip)) if isinstance(flip, bool) else tuple(flip)
         chosen = (itertools.combinations(axes, count) for count in range(len(axes) + 1))
-        self.mirrors = [tuple(2 + axis for axis in each) for each in itertools.chain(*chosen)]
+        self.mirrors = [[2 + axis for axis in each] for each in itertools.chain(*chosen)]
         self.multiple_of, self.inferer = multiple_of, inferer
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
@@ -77,5 +77,5 @@ def _resized(x: Tensor, size: list[int]) -> Tensor:
     return x if list(x.shape[2:]) == size else resample(x, size, align_corners=False)  # which would copy it
 
 
-def _mirrored(x: Tensor, axes: Sequence[int]) -> Tensor:
+def _mirrored(x: Tensor, axes: list[int]) -> Tensor:
     return x.flip(axes) if axes else x

@@ -206,7 +206,7 @@ def test_a_runs_folder_says_what_its_images_and_its_network_depend_on(bundle):
             left += re.findall(r"^@(\w+)$", inference[name]) if isinstance(inference[name], str) else []
     known = set(train["trained"])
     assert needed & set(train) - {"preprocessing"} - {"patch_3d"} <= known
-    assert known - needed == {"class_names"}  # which is for people, and for evaluation
+    assert known - needed <= {"class_names", "patch_size"}  # for people and evaluation, and for export
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ def test_maps():
 @pytest.mark.parametrize("shape", [(24, 9, 37), (25, 40, 8), (5, 6, 7), (16, 16, 16)])
 @pytest.mark.parametrize("overlap", [0.5, 0.25, 0.0])
 def test_blocks_make_the_whole(shape, overlap):
-    torch.manual_seed(0)
     image, window = torch.rand(1, 1, *shape), (8, 6, 10)
     windows = SlidingWindowInferer(window, 2, overlap=overlap, mode="gaussian")
     inferer, sizes = MultiScaleInferer(inferer=windows), []
@@ -47,7 +46,6 @@ def test_blocks_make_the_whole(shape, overlap):
 
 
 def test_slices():
-    torch.manual_seed(0)
     image, network = torch.rand(1, 1, 20, 17, 9), torch.nn.Conv2d(1, 3, 3, padding=1)
     slices = SliceInferer(spatial_dim=2, roi_size=(8, 8), sw_batch_size=3, overlap=0.5, mode="gaussian")
     with torch.no_grad():
