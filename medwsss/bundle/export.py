@@ -53,7 +53,8 @@ def _onnx(network: nn.Module, image: Tensor, settings: dict[str, object]) -> byt
         torch.onnx.export(
             network, (image,), file, input_names=names[:1], output_names=names[1:], dynamic_axes=axes, dynamo=False
         )
-    return file.getvalue()
+    data: bytes = file.getvalue()
+    return data
 
 
 def _run_onnx(data: bytes, image: Tensor) -> Tensor:
