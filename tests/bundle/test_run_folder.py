@@ -107,8 +107,8 @@ def test_another_bundle(run):
         (lambda content: content.pop("bundle"), "expected a run's settings: bundle and settings, got ['settings']"),
         (lambda content: content["settings"].update(strides="$exit()"), "got the expression '$exit()' of strides"),
         (
-            lambda content: content["settings"]["network_def"].update(_target_="os.system"),
-            "expected networks and transforms, got 'os.system' of network_def#_target_",
+            lambda content: content["settings"]["network_def"].update(_target_="subprocess.Popen"),
+            "expected networks and transforms, got 'subprocess.Popen' of network_def#_target_",
         ),
         (
             lambda content: content["settings"]["network_def"].update(act={"_target_": "nowhere.Act"}),
