@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From data to tables: prepare a study, check it, find the bundle that trains on it, compare methods."""
+"""From data to tables: prepare a study, check it, find the bundle that trains on it, predict, compare methods."""
 
 from __future__ import annotations
 
@@ -26,6 +26,18 @@ def _bundle(words: Sequence[str]) -> int:
     return main(words, prog="medwsss bundle")
 
 
+def _infer(words: Sequence[str]) -> int:
+    from medwsss.bundle.infer import main
+
+    return main(words, prog="medwsss infer")
+
+
+def _export(words: Sequence[str]) -> int:
+    from medwsss.bundle.export import main
+
+    return main(words, prog="medwsss export")
+
+
 def _compare(words: Sequence[str]) -> int:
     from medwsss.experiments.__main__ import main
 
@@ -37,6 +49,8 @@ COMMANDS = {
     "prepare": ("bring data into the form the bundles read, or draw strokes: python -m data_prep", _prepare),
     "check": ("check a data list before training on it", _check),
     "bundle": ("where the bundles are; copy them", _bundle),
+    "infer": ("predict the images of a folder with what a training left in its own", _infer),
+    "export": ("write a trained network as TorchScript or ONNX", _export),
     "compare": ("train a list of methods under one budget: python -m medwsss.experiments compare", _compare),
 }
 
@@ -51,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _, door = COMMANDS[parser.parse_args(words[:1]).command]
     try:
         return door(words[1:])
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from configparser import ConfigParser
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from medwsss.__main__ import COMMANDS, main
+from tests.bundles.runs import write_run
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -60,3 +64,26 @@ def test_behind_the_door_help_knows_where_it_is(capsys, command, usage):
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
     assert ended.value.code == 0 and f"usage: {usage}" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_infer_from_anywhere_with_a_bad_file_among_good_ones(tmp_path):
+    """The others are predicted, the last line names it, and the exit status says so."""
+    run = write_run(tmp_path / "run")
+    (tmp_path / "images").mkdir()
+    for name in "ab":
+        nib.save(nib.Nifti1Image(np.ones((9, 8, 3), np.int16), np.eye(4)), tmp_path / "images" / f"{name}.nii.gz")
+    damaged = tmp_path / "images" / "a.nii.gz"
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    words = ["-m", "medwsss", "infer", str(run), "images", "--output_dir", "20240501", "--device", "cpu"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    ended = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert ended.returncode == 1
+    last = ended.stderr.rstrip().splitlines()[-1]
+    assert last.startswith("error: 1 predicted, 1 failed: ") and "a.nii.gz" in last
+    assert [path.name for path in (tmp_path / "20240501").iterdir()] == ["b_pred.nii.gz"]
+
+
+def test_infer_names_what_is_missing(tmp_path, capsys):
+    assert main(["infer", str(tmp_path), str(tmp_path)]) == 1
+    assert f"got no file {tmp_path / 'settings.json'}" in capsys.readouterr().err

@@ -62,10 +62,11 @@ RANGES = {
     **dict.fromkeys(("channels", "strides", "patch_size"), _COUNT),
 }
 #: Options that are one of some words.
-WORDS = {
+WORDS: dict[str, tuple[object, ...]] = {
     "labels": ("batch", "volume"),
     "patches_from": ("seeds", "both", "everywhere"),
     "trust": ("everywhere", "seeded"),
+    **dict.fromkeys(("test_flip", "largest_component", "uncertainty", "probabilities", "skip_existing"), (True, False)),
 }
 #: Lists, and how many entries they have: another option, a number, or any number of them (0).
 LENGTHS: dict[str, str | int] = {

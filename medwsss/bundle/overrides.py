@@ -23,7 +23,7 @@ from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from medwsss.bundle.command_line import is_bundle_run
 from medwsss.bundle.running import running_parser
 
-__all__ = ["check_override_names", "take_names"]
+__all__ = ["check_override_names", "take_names", "typed_options"]
 
 
 def check_override_names(argv: Sequence[str] | None = None) -> None:
@@ -43,8 +43,7 @@ def check_override_names(argv: Sequence[str] | None = None) -> None:
     if not is_bundle_run(argv):
         return
 
-    typed = _options(argv)
-    options = update_kwargs(args=typed.get("args_file"), **typed)
+    typed, options = _options(argv), typed_options(argv)
     if "config_file" not in options:
         return
 
@@ -65,6 +64,15 @@ def check_override_names(argv: Sequence[str] | None = None) -> None:
     messages += [f"--{name} None, which MONAI drops: write '$None' for nothing" for name in dropped]
     if messages:
         raise ValueError("expected overrides of names in the config, got " + "; ".join(messages))
+
+
+def typed_options(argv: Sequence[str]) -> dict[str, Any]:
+    """``--name value`` of a ``python -m monai.bundle run …`` command and its ``args_file``; of any other, nothing."""
+    if not is_bundle_run(argv):
+        return {}
+    typed = _options(argv)
+    options: dict[str, Any] = update_kwargs(args=typed.get("args_file"), **typed)
+    return options
 
 
 def take_names(*names: str, argv: Sequence[str] | None = None) -> None:

@@ -6,13 +6,16 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import ignite.distributed as idist
 import torch
 from ignite.engine import Events
 from monai.engines import Workflow
 
-from medwsss.files import bare, save_atomically
+from medwsss.files import bare, save_atomically, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -27,11 +30,15 @@ class BestModel:
     Args:
         network: whose weights to keep.
         path: the file to write, such as ``models/model.pt``.
+        settings: what is to be known of the network, written as ``settings.json`` beside it; default: nothing is.
     """
 
-    def __init__(self, network: torch.nn.Module, path: str | os.PathLike) -> None:
+    def __init__(
+        self, network: torch.nn.Module, path: str | os.PathLike, settings: Mapping[str, Any] | None = None
+    ) -> None:
         self.network = network
         self.path = path
+        self.settings = settings
 
     def attach(self, engine: Workflow) -> None:
         """Look at the key metric at the end of each of the evaluator's epochs."""
@@ -48,7 +55,7 @@ class BestModel:
             logger.warning(text, state.key_metric_name, state.epoch)
             state.best_metric_epoch = -1
         if idist.get_rank() == 0:
-            save_atomically(bare(self.network).state_dict(), self.path)
+            _save(self.network, self.path, self.settings)
 
     def state_dict(self) -> dict[str, float]:
         """The best value and its epoch."""
@@ -73,11 +80,15 @@ class LastModel:
     Args:
         network: whose weights to keep.
         path: the file to write.
+        settings: as :class:`BestModel`'s.
     """
 
-    def __init__(self, network: torch.nn.Module, path: str | os.PathLike) -> None:
+    def __init__(
+        self, network: torch.nn.Module, path: str | os.PathLike, settings: Mapping[str, Any] | None = None
+    ) -> None:
         self.network = network
         self.path = path
+        self.settings = settings
 
     def attach(self, engine: Workflow) -> None:
         """Write at the end of each of the trainer's epochs."""
@@ -86,4 +97,10 @@ class LastModel:
     @idist.one_rank_only()
     def __call__(self, engine: Workflow) -> None:
         """Write."""
-        save_atomically(bare(self.network).state_dict(), self.path)
+        _save(self.network, self.path, self.settings)
+
+
+def _save(network: torch.nn.Module, path: str | os.PathLike, settings: Mapping[str, Any] | None) -> None:
+    if settings is not None:
+        write_json(settings, Path(path).with_name("settings.json"))
+    save_atomically(bare(network).state_dict(), path)

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
+from medwsss.inferers.class_maps import ClassMapInferer, class_maps
 from medwsss.inferers.multi_scale import MultiScaleInferer
 from medwsss.inferers.tiled import TiledInferer
 
-__all__ = ["MultiScaleInferer", "TiledInferer"]
+__all__ = ["ClassMapInferer", "MultiScaleInferer", "TiledInferer", "class_maps"]

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-import torch
 from monai.inferers import Inferer
 from torch import Tensor
 
@@ -16,12 +17,14 @@ __all__ = ["MultiScaleInferer"]
 
 
 class MultiScaleInferer(Inferer):
-    """Mean of the class probabilities over scales, and over the image and its mirror image, at the input's resolution.
+    """Mean of the class probabilities over scales, and over the image and its mirror images, at the input's resolution.
 
     Args:
         scales: what the network gets to see, in terms of the input's size.
-        flip: mirror along the first spatial axis, too, which runs along a picture's rows.
+        flip: spatial axes along which the image is mirrored, too, in all combinations: with two axes, four views are
+            averaged. ``True`` is the first one, which runs along a picture's rows.
         multiple_of: sizes are rounded to multiples of it, for networks that don't take others.
+        inferer: how each view goes through the network (in windows, say) to logits of its size; default: at once.
 
     Shape:
         - input: ``B C *S``.
@@ -37,24 +40,42 @@ class MultiScaleInferer(Inferer):
         [[1.0, 0.0], [0.5, 0.5]]
     """
 
-    def __init__(self, scales: Sequence[float] = (1.0,), flip: bool = False, multiple_of: int = 1) -> None:
+    def __init__(
+        self,
+        scales: Sequence[float] = (1.0,),
+        flip: bool | Sequence[int] = False,
+        multiple_of: int = 1,
+        inferer: Inferer | None = None,
+    ) -> None:
         super().__init__()
         if not scales or min(scales) <= 0:
             raise ValueError(f"expected positive scales, got {list(scales)}")
         if multiple_of < 1:
             raise ValueError(f"expected multiple_of >= 1, got {multiple_of}")
         self.scales = tuple(scales)
-        self.mirrors: tuple[tuple[int, ...], ...] = ((), (2,)) if flip else ((),)
-        self.multiple_of = multiple_of
+        axes = tuple(range(flip)) if isinstance(flip, bool) else tuple(flip)
+        chosen = (itertools.combinations(axes, count) for count in range(len(axes) + 1))
+        self.mirrors = [[2 + axis for axis in each] for each in itertools.chain(*chosen)]
+        self.multiple_of, self.inferer = multiple_of, inferer
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """The probabilities."""
         shape, step = list(inputs.shape[2:]), self.multiple_of
-        means = []
+        through = network if self.inferer is None else partial(self.inferer, network=network)
+        total: Any = 0
         for scale in self.scales:
             size = [max(step, round(n * scale / step) * step) for n in shape]
-            view = resample(inputs, size, align_corners=False)
+            view = _resized(inputs, size)
             for axes in self.mirrors:
-                probabilities = network(view.flip(axes), *args, **kwargs).float().softmax(1).flip(axes)
-                means.append(resample(probabilities, shape, align_corners=False))
-        return torch.stack(means).mean(0)
+                probabilities = through(_mirrored(view, axes), *args, **kwargs).float().softmax(1)
+                total = total + _resized(_mirrored(probabilities, axes), shape)
+        mean: Tensor = total / (len(self.scales) * len(self.mirrors))
+        return mean
+
+
+def _resized(x: Tensor, size: list[int]) -> Tensor:
+    return x if list(x.shape[2:]) == size else resample(x, size, align_corners=False)  # which would copy it
+
+
+def _mirrored(x: Tensor, axes: list[int]) -> Tensor:
+    return x.flip(axes) if axes else x

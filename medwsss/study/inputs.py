@@ -15,9 +15,9 @@ from typing import Any
 from monai.config import PathLike
 
 from medwsss.files import read_json
-from medwsss.keys import IMAGE, OUTPUT
+from medwsss.keys import IMAGE, MAP_OUTPUT, OUTPUT
 from medwsss.study.datalist import resolve, section_of
-from medwsss.study.outputs import output_suffix
+from medwsss.study.outputs import map_suffix, output_suffix
 from medwsss.study.problems import raise_problems
 from medwsss.study.readers import SUFFIXES, stem_of, suffix_of
 
@@ -38,6 +38,7 @@ def find_inputs(
     section: str = "test",
     allow_outside: bool = False,
     skip_existing: bool = False,
+    maps: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """The images to predict, in the order of their names (or of the list), and where their predictions go.
 
@@ -55,10 +56,12 @@ def find_inputs(
         datalist: a data list, whose items' images are taken instead of those of ``dataset_dir``.
         section: of the data list; its items have an ``image`` or are file names.
         allow_outside: accept files outside the folder of the list.
-        skip_existing: leave out images whose prediction is there.
+        skip_existing: leave out images whose prediction is there, and maps with it.
+        maps: names of what is to be written beside a prediction, as ``<name>_<map><ending>``.
 
     Returns:
-        A dictionary an image: ``image`` (a path, or a list of paths: its channels) and ``output`` (a path).
+        A dictionary an image: ``image`` (a path, or a list of paths: its channels), ``output`` (a path), and
+        ``output_<map>`` for each map.
 
     Raises:
         ValueError: where nothing is found, saying what is there; for channels that are not complete; and for
@@ -70,16 +73,16 @@ def find_inputs(
         folder, images = Path(str(dataset_dir)), _in_folder(Path(str(dataset_dir)), pattern, output, in_channels)
     else:
         folder, images = _in_list(Path(datalist).absolute(), section, allow_outside)
-    items: list[dict[str, Any]] = [
-        {
-            IMAGE: str(files[0]) if len(files) == 1 else [str(file) for file in files],
-            OUTPUT: str(output / _below(folder, files[0]).with_name(_case(files) + "_pred" + output_suffix(files[0]))),
-        }
-        for files in images
-    ]
+    items: list[dict[str, Any]] = []
+    for files in images:
+        place, case = output / _below(folder, files[0]).parent, _case(files)
+        item: dict[str, Any] = {IMAGE: str(files[0]) if len(files) == 1 else [str(file) for file in files]}
+        item[OUTPUT] = str(place / f"{case}_pred{output_suffix(files[0])}")
+        item |= {MAP_OUTPUT.format(name): str(place / f"{case}_{name}{map_suffix(files[0])}") for name in maps}
+        items.append(item)
     raise_problems(_shared_names(items))
     if skip_existing:
-        left = [item for item in items if not Path(item[OUTPUT]).exists()]
+        left = [item for item in items if not all(Path(target).exists() for target in _targets(item))]
         logger.info("%d of %d images have a prediction and are skipped.", len(items) - len(left), len(items))
         return left
     return items
@@ -177,8 +180,7 @@ def _shared_names(items: Iterable[Mapping[str, Any]]) -> list[str]:
     images = {key(file): file for item in items for file in _files(item)}
     taken: dict[str, str] = {}
     problems = []
-    for item in items:
-        name, target = _files(item)[0], item[OUTPUT]
+    for name, target in ((_files(item)[0], target) for item in items for target in _targets(item)):
         if (other := taken.get(key(target))) is not None:
             problems.append(
                 f"expected a name of its own for each prediction, got {target} for {other} and for {name}: "
@@ -191,6 +193,10 @@ def _shared_names(items: Iterable[Mapping[str, Any]]) -> list[str]:
                 "another output_dir, or a pattern that leaves earlier predictions out"
             )
     return problems
+
+
+def _targets(item: Mapping[str, Any]) -> list[str]:
+    return [value for key, value in item.items() if key != IMAGE]
 
 
 def _files(item: Mapping[str, Any]) -> list[str]:

@@ -21,7 +21,7 @@ from medwsss.study.readers import suffix_of
 
 rasterio, _ = optional_import("rasterio")
 
-__all__ = ["encode_prediction", "output_suffix"]
+__all__ = ["encode_map", "encode_prediction", "map_suffix", "output_suffix"]
 
 _NIFTI = ".nii.gz"
 _SUFFIX = {".png": ".png", ".jpg": ".png", ".jpeg": ".png", ".bmp": ".png", ".tif": ".tif", ".tiff": ".tif"}
@@ -38,6 +38,12 @@ def output_suffix(image: PathLike) -> str:
     return _SUFFIX.get(suffix_of(image).lower(), _NIFTI)
 
 
+def map_suffix(image: PathLike) -> str:
+    """Ending of a map of numbers beside a prediction: the prediction's, but for PNG, which has no fractions: TIFF."""
+    suffix = output_suffix(image)
+    return ".tif" if suffix == ".png" else suffix
+
+
 def encode_prediction(labels: np.ndarray, image: PathLike, affine: Any = None) -> bytes:
     """The bytes of a file of labels.
 
@@ -51,41 +57,76 @@ def encode_prediction(labels: np.ndarray, image: PathLike, affine: Any = None) -
     """
     suffix = output_suffix(image)
     if suffix == _NIFTI:
-        return gzip.compress(_nifti(labels, image, affine).to_bytes(), compresslevel=1, mtime=0)
+        return _nifti(labels, image, affine)
     if suffix == ".tif" and labels.ndim == 2:
-        return _raster(labels.T, image)
-    buffer = io.BytesIO()
-    if suffix == ".npy":
-        np.save(buffer, labels)
-    elif suffix == ".png":
+        return _raster(labels.T[None], image, VOID)
+    if suffix == ".png":
+        buffer = io.BytesIO()
         Image.fromarray(np.ascontiguousarray(labels.T)).save(buffer, "PNG")
-    else:
-        first, *rest = (Image.fromarray(np.ascontiguousarray(page.T)) for page in np.moveaxis(labels, -1, 0))
-        first.save(buffer, "TIFF", save_all=True, append_images=rest, compression="tiff_adobe_deflate")
+        return buffer.getvalue()
+    return _array(labels) if suffix == ".npy" else _pages(np.moveaxis(labels, -1, 0))
+
+
+def encode_map(values: np.ndarray, image: PathLike, affine: Any = None) -> bytes:
+    """The bytes of a file of numbers, in the place of the image as a prediction of it is; see :py:func:`map_suffix`.
+
+    Several channels are the last axis of NIfTI (the fourth), the first one of NPY, bands of a raster, and pages of
+    other TIFF, one channel's slices after the other's.
+
+    Args:
+        values: ``C *S`` in single precision, on the grid of the image; NaN where it has no voxels.
+        image: see :py:func:`encode_prediction`.
+        affine: see :py:func:`encode_prediction`.
+    """
+    suffix, flat = output_suffix(image), values.ndim == 3
+    if suffix == _NIFTI:
+        volume = values.reshape(*values.shape, *[1] * (4 - values.ndim))
+        return _nifti(values[0] if len(values) == 1 else np.moveaxis(volume, 0, -1), image, affine)
+    if suffix == ".npy":
+        return _array(values[0] if len(values) == 1 else values)
+    if suffix == ".tif" and flat:
+        return _raster(values.transpose(0, 2, 1), image, np.nan)
+    return _pages(values if flat else np.moveaxis(values, -1, 1).reshape(-1, *values.shape[1:3]))
+
+
+def _array(values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, values)
     return buffer.getvalue()
 
 
-def _nifti(labels: np.ndarray, image: PathLike, affine: Any) -> Any:
-    if suffix_of(image).lower() not in (".nii", _NIFTI):
-        return nib.Nifti1Image(labels, np.eye(4) if affine is None else to_affine_nd(3, np.asarray(affine)))
-    source: Any = nib.load(image)
-    header = source.header.copy()
-    header.set_data_dtype(np.uint8)
-    header.set_intent("none")  # vectors are no labels
-    header["cal_min"] = header["cal_max"] = 0  # the range in which a viewer shows the image
-    return type(source)(labels, None, header)  # without an affine, that of the header stays as it is
+def _pages(values: np.ndarray) -> bytes:
+    """A TIFF of pages, columns first."""
+    buffer = io.BytesIO()
+    first, *rest = (Image.fromarray(np.ascontiguousarray(page.T)) for page in values)
+    first.save(buffer, "TIFF", save_all=True, append_images=rest, compression="tiff_adobe_deflate")
+    return buffer.getvalue()
 
 
-def _raster(labels: np.ndarray, image: PathLike) -> bytes:
+def _nifti(values: np.ndarray, image: PathLike, affine: Any) -> bytes:
+    if suffix_of(image).lower() in (".nii", _NIFTI):
+        source: Any = nib.load(image)
+        header = source.header.copy()
+        header.set_data_dtype(values.dtype)
+        header.set_intent("none")  # vectors are no labels
+        header["cal_min"] = header["cal_max"] = 0  # the range in which a viewer shows the image
+        header["pixdim"][4:] = 1  # of classes, if of anything
+        file = type(source)(values, None, header)  # without an affine, that of the header stays as it is
+    else:
+        file = nib.Nifti1Image(values, np.eye(4) if affine is None else to_affine_nd(3, np.asarray(affine)))
+    return gzip.compress(file.to_bytes(), compresslevel=1, mtime=0)
+
+
+def _raster(bands: np.ndarray, image: PathLike, nodata: float) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        height, width = labels.shape
-        profile = {"driver": "GTiff", "height": height, "width": width, "count": 1, "dtype": "uint8"}
+        count, height, width = bands.shape
+        profile = {"driver": "GTiff", "height": height, "width": width, "count": count, "dtype": str(bands.dtype)}
         with rasterio.open(Path(image)) as source, rasterio.MemoryFile() as file:
-            if source.shape == labels.shape:
+            if source.shape == (height, width):
                 profile |= {"crs": source.crs, "transform": source.transform}
-            with file.open(**profile, nodata=VOID, compress="deflate", BIGTIFF="IF_SAFER") as raster:
-                raster.write(labels, 1)
+            with file.open(**profile, nodata=nodata, compress="deflate", BIGTIFF="IF_SAFER") as raster:
+                raster.write(bands)
                 if source.gcps[0]:
                     raster.gcps = source.gcps
                 if source.rpcs:

@@ -15,12 +15,15 @@ from monai.transforms import MapTransform
 from monai.utils import ensure_tuple
 
 from medwsss.files import write_atomically
-from medwsss.keys import IMAGE, OUTPUT, VOID, VOID_MASK
+from medwsss.keys import IMAGE, MAP_OUTPUT, OUTPUT, PRED, VOID, VOID_MASK
 from medwsss.study.images import NARROW
 from medwsss.study.intensities import existing, void_of
-from medwsss.study.outputs import encode_prediction
+from medwsss.study.outputs import encode_map, encode_prediction
 
-__all__ = ["CheckImageD", "CheckImageDict", "CheckImaged", "SavePredictionD", "SavePredictionDict", "SavePredictiond"]
+__all__ = [
+    "CheckImageD", "CheckImageDict", "CheckImaged", "SaveMapD", "SaveMapDict", "SaveMapd",
+    "SavePredictionD", "SavePredictionDict", "SavePredictiond", "SplitMapsD", "SplitMapsDict", "SplitMapsd",
+]  # fmt: skip
 
 
 class CheckImaged(MapTransform):
@@ -88,40 +91,99 @@ def _check_range(values: torch.Tensor, span: Sequence[float], name: str) -> None
         )
 
 
-class SavePredictiond(MapTransform):
+class SplitMapsd(MapTransform):
+    """Class numbers and the maps that come with them (:py:func:`medwsss.inferers.class_maps`), under a key each.
+
+    Args:
+        keys: of class numbers and maps, ``M *S``; class numbers stay there.
+        maps: names of the maps, which become keys, in the order of the channels; the last one has all that are left.
+    """
+
+    def __init__(self, keys: KeysCollection = PRED, maps: Sequence[str] = ()) -> None:
+        super().__init__(keys)
+        self.maps = tuple(maps)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The case with a key more a map."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            maps = d[key]
+            d[key] = maps[:1]
+            for index, name in enumerate(self.maps, 1):
+                d[name] = maps[index : None if index == len(self.maps) else index + 1]
+        return d
+
+
+class _Save(MapTransform):
+    """Write to the file that the case names, whole or not at all, on the grid of the image's file."""
+
+    def __init__(self, keys: KeysCollection, image_key: str = IMAGE, mask_key: str = VOID_MASK) -> None:
+        super().__init__(keys)
+        self.image_key, self.mask_key = image_key, mask_key
+
+    def target(self, key: Hashable) -> str:
+        raise NotImplementedError
+
+    def encode(self, values: np.ndarray, mask: np.ndarray, image: str, affine: Any) -> bytes:
+        """The file's bytes of ``C *S``, and ``*S`` where there is nothing."""
+        raise NotImplementedError
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Mapping[Hashable, Any]:
+        """The same case."""
+        meta = data[self.image_key].meta
+        mask = np.asarray(data[self.mask_key].cpu())[0]
+        for key in self.key_iterator(data):
+            values = data[key].detach().cpu().numpy().reshape(-1, *mask.shape)
+            coded = self.encode(values, mask, meta["filename_or_obj"], meta.get("original_affine"))
+            write_atomically(memoryview(coded), Path(data[self.target(key)]))
+        return data
+
+
+class SavePredictiond(_Save):
     """Write class numbers to the file that the case names, whole or not at all, ``VOID`` where the image has no voxels.
 
     Args:
         keys: of the class numbers, ``1 *S``; axes of one voxel at the end, which the file of the image has not got, are
             left out.
         image_key: of the image, whose metadata names its file.
-        output_key: of the path to write.
         mask_key: of what :py:class:`CheckImaged` noted.
 
     Raises:
         ValueError: for class numbers that do not fit beside ``VOID``.
     """
 
-    def __init__(
-        self, keys: KeysCollection, image_key: str = IMAGE, output_key: str = OUTPUT, mask_key: str = VOID_MASK
-    ) -> None:
-        super().__init__(keys)
-        self.image_key, self.output_key, self.mask_key = image_key, output_key, mask_key
+    def target(self, key: Hashable) -> str:
+        """The one key of the path to write."""
+        return OUTPUT
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The same case."""
-        d = dict(data)
-        meta = d[self.image_key].meta
-        mask = np.asarray(d[self.mask_key].cpu())[0]
-        for key in self.key_iterator(d):
-            labels = d[key].detach().cpu().numpy().reshape(mask.shape)
-            if (highest := int(labels.max())) >= VOID:
-                raise ValueError(f"expected classes below {VOID}, got {highest}")
-            labels = np.where(mask, VOID, labels).astype(np.uint8)
-            coded = encode_prediction(labels, meta["filename_or_obj"], meta.get("original_affine"))
-            write_atomically(memoryview(coded), Path(d[self.output_key]))
-        return d
+    def encode(self, values: np.ndarray, mask: np.ndarray, image: str, affine: Any) -> bytes:
+        """Eight bits a voxel."""
+        if (highest := int(values.max())) >= VOID:
+            raise ValueError(f"expected classes below {VOID}, got {highest}")
+        labels = values[0].astype(np.uint8)
+        labels[mask] = VOID
+        return encode_prediction(labels, image, affine)
+
+
+class SaveMapd(_Save):
+    """Write maps beside a prediction, as :py:class:`SavePredictiond` does, NaN where the image has no voxels.
+
+    Args:
+        keys: of the maps, ``C *S``, each of which goes to the path under ``output_<key>``.
+        image_key: see there.
+        mask_key: see there.
+    """
+
+    def target(self, key: Hashable) -> str:
+        """The key of the path to write."""
+        return MAP_OUTPUT.format(key)
+
+    def encode(self, values: np.ndarray, mask: np.ndarray, image: str, affine: Any) -> bytes:
+        """Four bytes a voxel and channel."""
+        return encode_map(np.where(mask, np.float32(np.nan), values), image, affine)
 
 
 CheckImageD = CheckImageDict = CheckImaged
+SaveMapD = SaveMapDict = SaveMapd
 SavePredictionD = SavePredictionDict = SavePredictiond
+SplitMapsD = SplitMapsDict = SplitMapsd

@@ -71,7 +71,7 @@ def predicted(model: Path, data: Path, count: int) -> Iterator[Problem]:
     """What a trained network says about the study's first training images, with their scribbles."""
     config = ConfigParser(ConfigParser.load_config_files([f"{BUNDLE}/inference.json", f"{BUNDLE}/small.json"]))
     config.update({"num_classes": CLASSES})
-    network, prepare, infer = map(config.get_parsed_content, ("network_def", "preprocessing", "inferer"))
+    network, prepare, infer = map(config.get_parsed_content, ("network_def", "preprocessing", "tiles"))
     network.load_state_dict(torch.load(model, weights_only=True))
     network.eval()
     load = LoadImage(reader=StudyReader, ensure_channel_first=True)

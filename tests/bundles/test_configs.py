@@ -74,7 +74,7 @@ def test_overlays_are_small(name):
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_overlays_overlay_something(name):
     """A mistyped id in an overlay is a new, unread one."""
-    new = {"evaluate": {"evaluating"}}.get(name, set())
+    new = {"evaluate": {"evaluating", "run_dir"}}.get(name, set())
     train = read("train")
     for key in set(read(name)) - new:
         section = train
@@ -154,8 +154,11 @@ def test_inference_stands_alone():
 def test_inference_says_what_is_wrong_before_it_works(bundle):
     """In this order, and not in ``initialize``, which MONAI's ``load`` runs where there are no images."""
     inference = json.loads((BUNDLE.parent / bundle / "inference.json").read_text())
-    names = "$take_names('dataset_dir', 'pattern', 'datalist', 'section', 'output_dir', 'model_file')"
-    assert inference["initialize"] == ["$show_cause_last()", names, "$check_override_names()"]
+    names = (
+        "$take_names('run_dir', 'source', 'dataset_dir', 'pattern', 'datalist', 'section', 'output_dir', 'model_file')"
+    )
+    checks = ["$check_override_names()", "$check_options()", "$use_run()"]
+    assert inference["initialize"] == ["$show_cause_last()", names, *checks]
     assert inference["inferring"] == ["@inputs", "@model", "$check_outputs(@output_dir)", "$@evaluator.run()"]
     assert inference["evaluator"]["network"] == "@model" and inference["evaluator"]["iteration_update"] == "@cases"
     assert "@cases" in inference["handlers"]
@@ -171,6 +174,7 @@ def test_training_and_inference_agree():
         "patch_size",
         "patch_3d",
         "spatial_dims",
+        "scale_intensity",
     ]
     assert inference["num_classes"] == undeclared_classes(train)
     assert {k: train[k] for k in same} == {k: inference[k] for k in same}
@@ -178,6 +182,7 @@ def test_training_and_inference_agree():
 
     def of_image(steps):
         """What happens to the image until it is random: LoadImaged may load more at once."""
+        steps = [train["scale_intensity"] if step == "@scale_intensity" else step for step in steps]
         kept = [{**step, "keys": "image"} for step in steps if "image" in step["keys"]]
         return [step for step in kept if not step["_target_"].endswith(("CopyItemsd", "CheckImaged"))]
 
@@ -185,6 +190,23 @@ def test_training_and_inference_agree():
     assert len(expected) == 5
     assert of_image(train["train"]["deterministic_transforms"]) == expected
     assert of_image(train["validate"]["preprocessing"]["transforms"]) == expected
+
+
+@pytest.mark.parametrize("bundle", ["scribble", "scribble_2d"])
+def test_a_runs_folder_says_what_its_images_and_its_network_depend_on(bundle):
+    """All that inference refers to, over any number of steps, from what an image goes through, if training has it."""
+    train, inference = (
+        json.loads((BUNDLE.parent / bundle / f"{name}.json").read_text()) for name in ("train", "inference")
+    )
+    needed, left = set(), ["network_def", "preprocessing", "inferer"]
+    while left:
+        if (name := left.pop()) not in needed:
+            needed.add(name)
+            left += [found for text in texts(inference[name]) for found in re.findall(r"@(\w+)", text)]
+            left += re.findall(r"^@(\w+)$", inference[name]) if isinstance(inference[name], str) else []
+    known = set(train["trained"])
+    assert needed & set(train) - {"preprocessing"} - {"patch_3d"} <= known
+    assert known - needed <= {"class_names", "patch_size"}  # for people and evaluation, and for export
 
 
 @pytest.mark.parametrize(

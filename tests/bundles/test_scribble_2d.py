@@ -169,6 +169,18 @@ def test_evaluation_is_of_the_saved_predictions(photographs, trained_on_photogra
     assert list(report.values()) == pytest.approx([*expected, np.mean(expected)], abs=1e-9)
 
 
+def test_a_runs_folder_is_enough(photographs, trained_on_photographs, tmp_path):
+    """Its overlay with the network, too."""
+    told = predict(photographs, trained_on_photographs, tmp_path / "told")
+    folder = shutil.copytree(trained_on_photographs, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    source = {"run_dir": str(folder), "source": str(photographs), "pattern": "image_[45].*", "device": "cpu"}
+    execute(workflow("inference", kind="infer", uncertainty=True, **source))
+    for name, labels in told.items():
+        np.testing.assert_array_equal(np.asarray(Image.open(folder / "predictions" / name)), labels)
+        uncertainty = np.asarray(Image.open(folder / "predictions" / name.replace("pred.png", "uncertainty.tif")))
+        assert uncertainty.shape == labels.shape and 0 <= uncertainty.min() < uncertainty.max() <= 1
+
+
 # ---- what is wrong is said before training
 
 

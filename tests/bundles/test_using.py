@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
 import shutil
 
 import monai.bundle
@@ -15,6 +16,7 @@ import pytest
 import torch
 from monai.networks.nets import UNet
 from PIL import Image
+from scipy.ndimage import label
 
 from medwsss.bundle.command_line import cause_of
 from tests.bundles.bundle import BUNDLE, TINY, config, execute, workflow
@@ -76,6 +78,103 @@ def test_prediction_of_a_flat_image(trained_slices, tmp_path, suffix, spacing):
         prediction = nib.load(tmp_path / "out" / "image_3_pred.nii.gz")
         assert prediction.shape == (24, 20)
         assert np.abs(prediction.affine[:2, :2]).max() == spacing
+
+
+# ---- from the folder of a run
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """What one would send to somebody else of a run's folder."""
+    (tmp_path / "run").mkdir()
+    for name in ("model.pt", "settings.json"):
+        shutil.copy(trained / name, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def infer_from(run, source, **options):
+    return execute(workflow("inference", kind="infer", run_dir=str(run), source=str(source), device="cpu", **options))
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_copied_run_is_enough(study, trained, run, tmp_path):
+    infer(study / "images", trained, tmp_path / "told")
+    infer_from(run, study / "images")
+    assert len(contents(run / "predictions")) == 5
+    assert contents(run / "predictions") == contents(tmp_path / "told")
+    infer_from(run, study / "dataset.json", section="validation", output_dir=str(tmp_path / "list"))
+    assert [path.name for path in (tmp_path / "list" / "images").iterdir()]
+
+
+def test_a_run_is_evaluated_by_its_folder(study, run):
+    execute(workflow("train", "evaluate", run_dir=str(run), dataset_dir=str(study), device="cpu", amp=False))
+    assert json.loads((run / "evaluation" / "report.json").read_text())["validation"]["Dice"]
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_killed_and_started_again_gives_identical_files(study, run, tmp_path, monkeypatch):
+    options = {"uncertainty": True, "pattern": "training*"}
+    infer_from(run, study / "images", output_dir=str(tmp_path / "whole"), **options)
+    replace, out, written = os.replace, tmp_path / "killed", []
+
+    def killed(source, target):
+        written.append(target)
+        if len(written) == 4:  # in between the map and the prediction of the second image
+            raise Killed
+        replace(source, target)
+
+    options = {**options, "output_dir": str(out), "skip_existing": True}
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", killed)
+        with pytest.raises(Killed):
+            infer_from(run, study / "images", **options)
+    assert len([name for name in contents(out) if not name.endswith(".tmp")]) == 3
+    infer_from(run, study / "images", **options)
+    assert contents(out) == contents(tmp_path / "whole") and len(contents(out)) == 6
+
+
+def test_maps_mirrors_and_largest_components(study, run, tmp_path):
+    """By NumPy and SciPy, from the files alone, for a volume whose slices lie across the file's first axis, too."""
+    image = nib.load(next((study / "images").glob("validation_*")))
+    (tmp_path / "images").mkdir()
+    voxels, turn = np.asarray(image.dataobj)[:, :21], np.eye(4)[[2, 0, 1, 3]]
+    affine = np.diag([1, 1, 3, 1.0])
+    nib.save(nib.Nifti1Image(voxels, affine), tmp_path / "images" / "last.nii.gz")
+    nib.save(nib.Nifti1Image(voxels.transpose(2, 0, 1), affine @ turn.T), tmp_path / "images" / "first.nii.gz")
+    options = {"uncertainty": True, "probabilities": True, "largest_block": 2000}
+    infer_from(run, tmp_path / "images", output_dir=str(tmp_path / "plain"), **options)
+    largest = {"test_flip": True, "largest_component": True}
+    infer_from(run, tmp_path / "images", output_dir=str(tmp_path / "more"), **largest, **options)
+
+    def load(folder, name):
+        return np.asarray(nib.load(tmp_path / folder / f"{name}.nii.gz").dataobj)
+
+    for folder in ("plain", "more"):
+        sigma, labels = load(folder, "last_probabilities"), load(folder, "last_pred")
+        assert sigma.shape == (24, 21, 8, 5)
+        np.testing.assert_allclose(sigma.sum(-1), 1, atol=1e-5)
+        entropy = -np.where(sigma > 0, sigma * np.log(np.maximum(sigma, 1e-30)), 0).sum(-1) / np.log(5)
+        np.testing.assert_allclose(load(folder, "last_uncertainty"), entropy, atol=1e-5)
+        decided = sigma.argmax(-1)
+        if folder == "more":
+            for k in range(1, 5):
+                parts, count = label(decided == k, np.ones((3, 3, 3)))
+                sizes = np.bincount(parts.ravel())[1:]
+                kept = parts[(labels == k) & (parts > 0)]
+                assert count == 0 or len(kept) == sizes.max() and len(set(kept)) == 1
+        else:
+            np.testing.assert_array_equal(labels, decided)
+        assert nib.load(tmp_path / folder / "first_pred.nii.gz").shape == (8, 24, 21)
+        np.testing.assert_array_equal(load(folder, "first_pred").transpose(1, 2, 0), labels)
+        np.testing.assert_allclose(load(folder, "first_probabilities").transpose(1, 2, 0, 3), sigma, atol=1e-6)
+    assert np.abs(load("more", "last_probabilities") - load("plain", "last_probabilities")).max() > 1e-3
+    assert (load("more", "last_pred") == load("plain", "last_pred")).mean() < 1
 
 
 # ---- MONAI's tools

@@ -195,13 +195,14 @@ def test_last_model(tmp_path):
     """Of every epoch, so that the file is there whenever training is stopped."""
     network = nn.Linear(1, 1)
     trainer = Engine(lambda engine, batch: network.weight.data.fill_(engine.state.epoch))
-    LastModel(network, tmp_path / "model.pt").attach(trainer)
+    LastModel(network, tmp_path / "model.pt", {"bundle": "scribble"}).attach(trainer)
     weights = []
     trainer.add_event_handler(
         Events.EPOCH_COMPLETED, lambda: weights.append(torch.load(tmp_path / "model.pt")["weight"].item())
     )
     trainer.run([0], max_epochs=3)
     assert weights == [1, 2, 3]
+    assert json.loads((tmp_path / "settings.json").read_text()) == {"bundle": "scribble"}
 
 
 def test_the_best_figures_go_on_under_the_present_names(tmp_path, capsys):

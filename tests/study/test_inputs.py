@@ -114,6 +114,17 @@ def test_what_is_there_can_be_skipped(folder, tmp_path):
     assert len(found(folder)) == 3
 
 
+def test_maps_lie_beside_predictions_and_are_missed(folder, tmp_path):
+    fill(folder, "a.png", "b.nii", "c.tif")
+    maps = {"maps": ["uncertainty"]}
+    names = [Path(item["output_uncertainty"]).name for item in find_inputs(folder, "out", **maps)]
+    assert names == ["a_uncertainty.tif", "b_uncertainty.nii.gz", "c_uncertainty.tif"]
+    fill(tmp_path / "out", "a_pred.png", "b_pred.nii.gz", "b_uncertainty.nii.gz")
+    assert list(found(folder, skip_existing=True, **maps)) == ["a.png", "c.tif"]
+    fill(folder, "a.tif")  # whose prediction has another ending than that of a.png, but not its map
+    assert len(found(folder)) == 4 and "a_uncertainty.tif for " in refused(folder, **maps)
+
+
 # ---- what is refused
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from medwsss.keys import VOID
-from medwsss.study.outputs import encode_prediction, output_suffix
+from medwsss.study.outputs import encode_map, encode_prediction, map_suffix, output_suffix
 from medwsss.study.readers import loader
 
 rasterio = pytest.importorskip("rasterio")
@@ -131,3 +131,59 @@ def test_another_format_becomes_nifti_with_the_affine_of_the_image():
     image = nib.Nifti1Image.from_bytes(gzip.decompress(coded))
     assert image.shape == (5, 6)
     np.testing.assert_array_equal(image.affine[:2, [0, 1, 3]], [[2, 0, 7], [0, 3, 8]])
+
+
+# ---- maps of numbers
+
+
+def write_map(image, channels, tmp_path):
+    """Numbers that differ from place to place and channel to channel; the first voxel has none."""
+    shape = (channels, *loader()(str(image)).shape[1:])
+    values = np.arange(np.prod(shape), dtype=np.float32).reshape(shape) / 3
+    values.reshape(channels, -1)[:, 0] = np.nan
+    path = tmp_path / f"map{map_suffix(image)}"
+    path.write_bytes(encode_map(values, image, loader()(str(image)).meta.get("original_affine")))
+    return values, path
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("shape", [(5, 6, 7), (5, 6)])
+def test_maps_of_a_volume(tmp_path, shape, channels):
+    image = nib.Nifti1Image(np.ones(shape, np.int16), OBLIQUE)
+    image.header.set_slope_inter(0.5, 100)
+    nib.save(image, tmp_path / "image.nii.gz")
+    values, path = write_map(tmp_path / "image.nii.gz", channels, tmp_path)
+    got = nib.load(path)
+    assert got.get_data_dtype() == np.float32 and got.shape[:2] == (5, 6) and got.ndim == (len(shape), 4)[channels > 1]
+    np.testing.assert_array_equal(got.affine, nib.load(tmp_path / "image.nii.gz").affine)
+    expected = values[0] if channels == 1 else np.moveaxis(values.reshape(channels, 5, 6, -1), 0, -1)
+    np.testing.assert_array_equal(got.dataobj, expected)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_maps_of_a_raster_keep_its_place(tmp_path, channels):
+    image = write_raster(tmp_path / "image.tif", rasterio.Affine(10, 1, 5e5, 2, -20, 5.7e6), "EPSG:32633")
+    values, path = write_map(image, channels, tmp_path)
+    with rasterio.open(path) as raster, rasterio.open(image) as source:
+        assert (raster.transform, raster.crs) == (source.transform, source.crs) and np.isnan(raster.nodata)
+        np.testing.assert_array_equal(raster.read(), values.transpose(0, 2, 1))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_maps_of_a_picture_are_pages(tmp_path, channels):
+    Image.fromarray(np.zeros((3, 5), np.uint8)).save(tmp_path / "image.png")
+    values, path = write_map(tmp_path / "image.png", channels, tmp_path)
+    pages = Image.open(path)
+    assert path.suffix == ".tif" and pages.n_frames == channels and pages.mode == "F"
+    for page in range(channels):
+        pages.seek(page)
+        np.testing.assert_array_equal(np.asarray(pages), values[page].T)
+
+
+def test_maps_of_a_stack_and_of_an_array(tmp_path):
+    values = np.arange(2 * 5 * 3 * 4, dtype=np.float32).reshape(2, 5, 3, 4)
+    pages = Image.open(io.BytesIO(encode_map(values, tmp_path / "image.tif")))
+    assert pages.n_frames == 8
+    pages.seek(6)
+    np.testing.assert_array_equal(np.asarray(pages), values[1, ..., 2].T)
+    np.testing.assert_array_equal(np.load(io.BytesIO(encode_map(values, "image.npy"))), values)

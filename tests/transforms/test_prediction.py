@@ -10,7 +10,7 @@ import torch
 from monai.data import MetaTensor
 
 from medwsss.keys import VOID
-from medwsss.transforms import CheckImaged, SavePredictiond
+from medwsss.transforms import CheckImaged, SaveMapd, SavePredictiond, SplitMapsd
 
 
 def image(voxels, name="case.nii", **meta):
@@ -117,3 +117,15 @@ def test_classes_that_would_be_void(case):
     case["pred"] = case["pred"] + 243
     with pytest.raises(ValueError, match="expected classes below 254, got 254"):
         SavePredictiond("pred")(case)
+
+
+def test_maps_are_split_and_saved_without_void(case, tmp_path):
+    case["pred"] = torch.arange(48.0).reshape(4, 3, 4, 1, 1)
+    targets = {f"output_{name}": str(tmp_path / f"case_{name}.nii.gz") for name in ("uncertainty", "probabilities")}
+    split = SplitMapsd("pred", ["uncertainty", "probabilities"])({**case, **targets})
+    assert [len(split[key]) for key in ("pred", "uncertainty", "probabilities")] == [1, 1, 2]
+    SaveMapd(["uncertainty", "probabilities"])(split)
+    uncertainty, probabilities = (np.asarray(nib.load(path).dataobj) for path in targets.values())
+    assert np.isnan(uncertainty[0, 0, 0]) and np.isnan(probabilities[0, 0, 0]).all()
+    np.testing.assert_array_equal(uncertainty.ravel()[1:], np.arange(13, 24))
+    np.testing.assert_array_equal(probabilities[..., 1].ravel()[1:], np.arange(37, 48))

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write the network of a run for use without this project: as TorchScript (model.ts) or ONNX (model.onnx)::
+
+    medwsss export output/scribble --format onnx
+
+Either takes batches and images of any size that the network takes, prepared as for training, and returns logits. Before
+it is kept, the file is loaded and compared with the network, at the size of a patch and at another one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+from monai.config import PathLike
+from monai.data import save_net_with_metadata
+from monai.networks.utils import convert_to_torchscript
+from monai.utils import optional_import
+from torch import Tensor, nn
+
+from medwsss.bundle.run_folder import SETTINGS, read_run
+from medwsss.bundle.weights import load_weights
+from medwsss.files import write_atomically
+
+__all__ = ["FORMATS", "export_run"]
+
+TOLERANCE = 1e-4  #: of logits
+
+
+def _torchscript(network: nn.Module, image: Tensor, settings: dict[str, object]) -> bytes:
+    file = io.BytesIO()
+    save_net_with_metadata(convert_to_torchscript(network), file, meta_values=settings)
+    return file.getvalue()
+
+
+def _run_torchscript(data: bytes, image: Tensor) -> Tensor:
+    logits: Tensor = torch.jit.load(io.BytesIO(data), map_location="cpu")(image)
+    return logits
+
+
+def _onnx(network: nn.Module, image: Tensor, settings: dict[str, object]) -> bytes:
+    file: Any = io.BytesIO()
+    names = ["image", "logits"]
+    axes = {name: {axis: f"{name}_{axis}" for axis in range(2, image.ndim)} | {0: "batch"} for name in names}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter by torch.export takes twenty times as long
+        torch.onnx.export(
+            network, (image,), file, input_names=names[:1], output_names=names[1:], dynamic_axes=axes, dynamo=False
+        )
+    data: bytes = file.getvalue()
+    return data
+
+
+def _run_onnx(data: bytes, image: Tensor) -> Tensor:
+    runtime, _ = optional_import("onnxruntime")
+    session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
+
+
+#: By the format's name: the ending, what writes a file's bytes, what runs them, and what has to be installed.
+FORMATS: dict[str, tuple[str, Callable[..., bytes], Callable[[bytes, Tensor], Tensor], tuple[str, ...]]] = {
+    "torchscript": (".ts", _torchscript, _run_torchscript, ()),
+    "onnx": (".onnx", _onnx, _run_onnx, ("onnx", "onnxruntime")),
+}
+
+
+def export_run(run_dir: PathLike, kind: str = "torchscript", output: PathLike | None = None) -> Path:
+    """Write the network of a run's folder.
+
+    Args:
+        run_dir: with ``model.pt`` and ``settings.json``.
+        kind: of :py:data:`FORMATS`.
+        output: the file; default: ``model.ts`` or ``model.onnx`` in the folder.
+
+    Returns:
+        The file.
+
+    Raises:
+        ImportError: with the command that installs what is missing.
+        ValueError: for another format, a folder that is not a run's, and a file that says other than the network.
+    """
+    if kind not in FORMATS:
+        raise ValueError(f"expected a format of {', '.join(FORMATS)}, got {kind}")
+    suffix, write, run, needed = FORMATS[kind]
+    if missing := [name for name in needed if not optional_import(name)[1]]:
+        raise ImportError(f"expected {', '.join(missing)} for {kind}: pip install 'medwsss[export]'")
+    folder, (_, settings) = Path(str(run_dir)), read_run(run_dir)
+    if absent := {"network_def", "in_channels", "patch_size"} - set(settings):
+        raise ValueError(f"expected {', '.join(sorted(absent))} in {folder / SETTINGS}, got {', '.join(settings)}")
+    network = load_weights(ConfigParser(settings).get_parsed_content("network_def"), folder / "model.pt").eval()
+    sizes = [list(settings["patch_size"])]
+    sizes.append([2 * sizes[0][0], *sizes[0][1:]])
+    images = [torch.rand(2, settings["in_channels"], *size, generator=torch.manual_seed(0)) for size in sizes]
+    with torch.no_grad():
+        data = write(network, images[0][:1], settings)
+        for image in images:
+            if (error := float((run(data, image) - network(image)).abs().max())) > TOLERANCE:
+                raise ValueError(f"expected the logits of {folder / 'model.pt'}, got {kind} that is {error:.1g} off")
+    target = Path(str(output)) if output is not None else folder / f"model{suffix}"
+    write_atomically(memoryview(data), target)
+    return target
+
+
+def main(arguments: Sequence[str], prog: str) -> int:
+    """Write the file and print its name."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=formatter)
+    parser.add_argument("run", metavar="RUN", help="folder with the model.pt and the settings.json of a training")
+    parser.add_argument("--format", choices=FORMATS, default="torchscript")
+    parser.add_argument("--output", metavar="FILE", help="default: model.ts or model.onnx in RUN")
+    told = parser.parse_args(arguments)
+    print(export_run(told.run, told.format, told.output))
+    return 0
