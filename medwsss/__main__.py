@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From data to tables: prepare a study, check it, find the bundle that trains on it, compare methods."""
+"""From data to tables: prepare a study, check it, find the bundle that trains on it, compare methods, draw on."""
 
 from __future__ import annotations
 
@@ -32,12 +32,19 @@ def _compare(words: Sequence[str]) -> int:
     return main(["compare", *words], prog="medwsss")
 
 
+def _advise(words: Sequence[str]) -> int:
+    from medwsss.advice.command import main
+
+    return main(words, prog="medwsss advise")
+
+
 #: What each command is for, and the door to it; what lies behind is imported when somebody goes through.
 COMMANDS = {
     "prepare": ("bring data into the form the bundles read, or draw strokes: python -m data_prep", _prepare),
     "check": ("check a data list before training on it", _check),
     "bundle": ("where the bundles are; copy them", _bundle),
     "compare": ("train a list of methods under one budget: python -m medwsss.experiments compare", _compare),
+    "advise": ("where the next strokes help most, by what a run is in doubt about", _advise),
 }
 
 
