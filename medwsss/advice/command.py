@@ -27,7 +27,7 @@ from medwsss.advice.finished import FinishedRun
 from medwsss.files import write_atomically, write_json
 from medwsss.keys import CASE, IMAGE, UNLABELED
 from medwsss.label_store import name_cases
-from medwsss.reports.overlays import Panel, draw_panels
+from medwsss.reports.regions import Panel, draw_panels
 from medwsss.study import check_images, check_study, load_datalist
 from medwsss.study.outputs import encode_prediction, output_suffix
 from medwsss.study.readers import stem_of
@@ -133,13 +133,13 @@ def _panel(advice: CaseAdvice, region: Mapping[str, Any]) -> Panel:
         advice.scribble[..., z],
         advice.prediction[..., z],
         inside[..., z],
-        f"{region['number']}{place}\n{_rivals(region)}",
+        "\n".join([f"{region['number']}{place}", *_rivals(region)]),
         advice.spacing[1] / advice.spacing[0],
     )
 
 
-def _rivals(region: Mapping[str, Any]) -> str:
-    return " or ".join(f"{each['name']} ({each['probability']:.2f})" for each in region["classes"])
+def _rivals(region: Mapping[str, Any]) -> list[str]:
+    return [f"{each['name']} {each['probability']:.2f}" for each in region["classes"]]
 
 
 def main(arguments: Sequence[str], prog: str) -> int:
@@ -162,7 +162,8 @@ def main(arguments: Sequence[str], prog: str) -> int:
     report = advise(told.run, output, told.source, told.section or "test", told.regions, told.reach, told.datalist)
     for region in report["regions"][:_SHOWN]:
         place = "" if region["slice"] is None else f" slice {region['slice']['index']}"
-        print(f"{region['score']:10.1f}  {region['case']}{place}, region {region['number']}: {_rivals(region)}")
+        rivals = " or ".join(_rivals(region))
+        print(f"{region['score']:10.1f}  {region['case']}{place}, region {region['number']}: {rivals}")
     if not report["regions"]:
         print("No region is in doubt: every voxel is annotated, near a stroke, or sure.")
     print(output / "next_strokes.json")

@@ -22,7 +22,7 @@ def find_regions(score: np.ndarray, spacing: Sequence[float], reach: float, numb
 
     A region is a connected component of high scores (the highest 2 % of the positive ones) on one slice. The best is
     the one with the largest sum; then, whatever is within ``reach`` of it counts no longer, on other slices either, and
-    regions that have lost half of their sum by that, or more, are passed over.
+    regions that have lost half of their sum by that, or more, are passed over, as those of fewer than ``reach`` voxels.
 
     Args:
         score: ``X Y Z`` from 0, slices across the last axis.
@@ -35,9 +35,9 @@ def find_regions(score: np.ndarray, spacing: Sequence[float], reach: float, numb
 
     Example:
         >>> score = np.zeros((9, 1, 2))
-        >>> score[1:3, 0, 0] = score[2, 0, 1] = score[7, 0, 1] = 0.9  # on two neighbouring slices
+        >>> score[1:3, 0, 0] = score[1:3, 0, 1] = score[6:8, 0, 1] = 0.9  # on two neighbouring slices
         >>> find_regions(score, [1, 1, 1], reach=2, number=9)[:, 0].T.tolist()
-        [[0, 1, 1, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 2, 0]]
+        [[0, 1, 1, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 2, 2, 0]]
     """
     positive = score[score > 0]
     regions = np.zeros(score.shape, np.uint8)
@@ -50,8 +50,9 @@ def find_regions(score: np.ndarray, spacing: Sequence[float], reach: float, numb
     found, count = label(high, within_slices)
     index = np.arange(1, count + 1)
     sums = left = np.asarray(sum_labels(score, found, index))
+    roomy = np.asarray(sum_labels(high, found, index)) >= reach
     for k in range(1, min(number, count) + 1):
-        best = np.where(left > sums / 2, left, 0)
+        best = np.where(roomy & (left > sums / 2), left, 0)
         if not best.any():
             break
         regions[found == index[best.argmax()]] = k

@@ -46,5 +46,10 @@ def test_a_region_that_loses_less_than_half_stays():
     assert {*find_regions(painted((40, 40, 1), *boxes), UNITS, 4, 9).ravel()} == {0, 1}
 
 
+def test_what_is_too_small_for_a_stroke_is_none():
+    score = painted((20, 20, 1), (0.9, (3, 5), (3, 4), (0, 1)), (0.5, (15, 18), (15, 16), (0, 1)))
+    assert [find_regions(score, UNITS, reach, 9).max() for reach in (2, 3, 4)] == [2, 1, 0]
+
+
 def test_no_doubt_is_no_region():
     assert not find_regions(np.zeros((4, 4, 2)), UNITS, 4, 5).any()

@@ -83,7 +83,7 @@ def test_unannotated_volumes_whatever_axis_is_thick(study, trained, tmp_path):
 
 
 def test_pictures(photographs, trained_on_photographs, tmp_path):
-    report = advise(trained_on_photographs, tmp_path, regions=2)
+    report = advise(trained_on_photographs, tmp_path, regions=2, reach=1)
     assert len(report["cases"]) == 4
     for case in report["cases"]:
         mask = Image.open(tmp_path / case["mask"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import matplotlib.patheffects as effects
@@ -20,7 +21,8 @@ from medwsss.reports.pictures import class_colors
 
 __all__ = ["Panel", "draw_panels"]
 
-_SIDE = 3.2  # inches of a panel's longer side
+_SIDE, _NARROW = 3.2, 2.0  # inches of a panel's longer side, and what the names of classes need
+_COLUMNS = 5
 _HALO = [effects.withStroke(linewidth=3.5, foreground="black")]  # white on black is seen on any image, by any eye
 
 
@@ -37,20 +39,25 @@ class Panel:
 
 
 def draw_panels(panels: Sequence[Panel], class_names: Sequence[str], title: str = "") -> np.ndarray:
-    """Panels in a row with a legend: strokes as dots, predicted classes as thin lines in the colours of their classes,
-    the region as a white line with a black edge.
+    """Panels, five in a row, with a legend: strokes as dots, predicted classes as thin lines in the colours of their
+    classes, the region as a white line with a black edge.
 
     Returns:
         H x W x 3 uint8.
     """
     width, height = panels[0].region.shape
     ratio = height * panels[0].aspect / width
-    across, down = _SIDE * min(1, 1 / ratio), _SIDE * min(1, ratio)
-    size = (max(4.0, len(panels) * across), down + 1.1)
+    across, down = max(_NARROW, _SIDE * min(1, 1 / ratio)), _SIDE * min(1, ratio)
+    columns = min(len(panels), _COLUMNS)
+    rows = -(-len(panels) // columns)
+    size = (max(2 * _NARROW, columns * across), rows * (down + 0.6) + 0.7)
     figure = Figure(figsize=size, dpi=120, layout="constrained")
     canvas = FigureCanvasAgg(figure)  # no pyplot: no global state, no display
-    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
-        _draw(axes, panel, class_colors(len(class_names)))
+    places = figure.subplots(rows, columns, squeeze=False).flat
+    for axes, panel in zip_longest(places, panels):
+        axes.set_axis_off()
+        if panel is not None:
+            _draw(axes, panel, class_colors(len(class_names)))
     figure.suptitle(title, fontsize=10)
     lines = [Line2D([], [], color="white", lw=1.5, path_effects=_HALO, label="draw here")]
     lines += [
@@ -73,7 +80,6 @@ def _draw(axes: Axes, panel: Panel, colors: np.ndarray) -> None:
         axes.scatter(x, y, s=6, color=[color], marker="s", linewidths=0)
     _contour(axes, panel.region, colors="white", linewidths=1.5).set_path_effects(_HALO)
     axes.set_title(panel.title, fontsize=8)
-    axes.set_axis_off()
 
 
 def _contour(axes: Axes, mask: np.ndarray, **style: Any) -> Any:
