@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from monai.data import MetaTensor, list_data_collate
 from monai.transforms import Compose, Invertd
+from torch import Tensor
 
 from medwsss.advice.finished import FinishedRun
 from medwsss.advice.regions import find_regions
@@ -22,7 +23,7 @@ from medwsss.study.outputs import output_suffix
 from medwsss.terms.simplex import safe_log, seed_mask, unlabeled_mask
 from medwsss.transforms import AsVolume, VoidLabelsd
 
-__all__ = ["CaseAdvice", "advise_case", "load_unannotated"]
+__all__ = ["CaseAdvice", "Opinions", "advise_case", "load_unannotated", "opinions"]
 
 
 @dataclass(frozen=True)
@@ -90,33 +91,51 @@ class CaseAdvice:
         return [{"index": int(k), "score": round(float(sums[k]), 3)} for k in order if sums[k] > 0]
 
 
+class Opinions(NamedTuple):
+    """What network and solver say of one case, and what they saw, all on the CPU and without a batch axis."""
+
+    guide: Tensor  #: ``C *S``
+    scribble: Tensor  #: ``1 *S``
+    sigma: Tensor  #: ``K *S``, the network's
+    y: Tensor  #: ``K *S``, the pseudo-labels of the whole case
+
+
 @torch.no_grad()
-def advise_case(
-    case: dict[str, Any], handler: VolumeLabelHandler, device: torch.device, reach: float, number: int
-) -> CaseAdvice:
-    """Predict a case, solve its pseudo-labels in the whole of it, and find the regions in doubt.
+def opinions(case: dict[str, Any], handler: VolumeLabelHandler, device: torch.device) -> Opinions:
+    """Predict a case and solve its pseudo-labels, as the run of this handler would.
 
     Args:
         case: image, scribble and, if it isn't the image, guide.
         handler: of the run, for its network, inferer and solver.
         device: of the network.
-        reach: of a stroke, in units of the smallest spacing.
-        number: of regions, at most.
     """
     image, targets = PrepareWeakBatch()(list_data_collate([case]), device)
     sigma = handler.predict(image)
     y = handler.solver(safe_log(sigma).contiguous(), targets[GUIDE], targets[SCRIBBLE]).labels
-    guide, scribble, p, pred, doubts = (
-        AsVolume()(x.cpu())
-        for x in (targets[GUIDE][0], targets[SCRIBBLE][0], (sigma + y)[0] / 2, sigma.argmax(1), doubt(y, sigma))
-    )
+    return Opinions(*(x[0].cpu() for x in (targets[GUIDE], targets[SCRIBBLE], sigma, y)))
+
+
+def advise_case(
+    case: dict[str, Any], handler: VolumeLabelHandler, device: torch.device, reach: float, number: int
+) -> CaseAdvice:
+    """Find the regions of a case that are in doubt.
+
+    Args:
+        case: see :func:`opinions`.
+        handler: see :func:`opinions`.
+        device: see :func:`opinions`.
+        reach: of a stroke, in units of the smallest spacing.
+        number: of regions, at most.
+    """
+    guide, scribble, sigma, y = map(AsVolume(), opinions(case, handler, device))
     spacing = case[IMAGE].pixdim.tolist()
     spacing += [1.0] * (3 - len(spacing))
     marks = scribble[0]
     open_to = unlabeled_mask(marks).numpy() & far_from(seed_mask(marks).numpy(), spacing, reach)
-    score = spread(doubts[0].numpy(), open_to, spacing, reach)
+    score = spread(doubt(y[None], sigma[None])[0].numpy(), open_to, spacing, reach)
     regions = find_regions(score, spacing, reach, number)
-    return CaseAdvice(case, guide.numpy(), marks.numpy(), pred[0].numpy(), p.numpy(), score, regions, spacing)
+    prediction, probabilities = sigma.argmax(0).numpy(), ((sigma + y) / 2).numpy()
+    return CaseAdvice(case, guide.numpy(), marks.numpy(), prediction, probabilities, score, regions, spacing)
 
 
 def load_unannotated(run: FinishedRun) -> Compose:

@@ -7,8 +7,8 @@ A few cases get short strokes on some slices, and a network is trained on them. 
 masks: in the regions that are advised, the best first (``advised``); on slices of the same cases drawn by lot
 (``random``); on slices of one more case (``another case``). Each of these trains on from the first network for as many
 iterations, as does one that gets nothing. Shares are of the voxels of the first strokes; the last stroke is cut off
-where they are reached. Scores are mean Dice of validation cases, one a patient. Each run is done once; ``docs/benchmarks/
-next_strokes.json`` and ``.png`` are written anew after each.
+where they are reached. Scores are mean Dice of validation cases, one a patient. Each run is done once; the report,
+``docs/benchmarks/next_strokes.json`` and ``.png``, is written anew after each.
 """
 
 from __future__ import annotations
