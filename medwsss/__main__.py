@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From data to tables: prepare a study, check it, find the bundle that trains on it, predict, compare methods."""
+"""From data to tables: prepare a study, check it, find the bundle that trains on it, predict, compare, draw on."""
 
 from __future__ import annotations
 
@@ -44,6 +44,12 @@ def _compare(words: Sequence[str]) -> int:
     return main(["compare", *words], prog="medwsss")
 
 
+def _advise(words: Sequence[str]) -> int:
+    from medwsss.advice.command import main
+
+    return main(words, prog="medwsss advise")
+
+
 #: What each command is for, and the door to it; what lies behind is imported when somebody goes through.
 COMMANDS = {
     "prepare": ("bring data into the form the bundles read, or draw strokes: python -m data_prep", _prepare),
@@ -52,6 +58,7 @@ COMMANDS = {
     "infer": ("predict the images of a folder with what a training left in its own", _infer),
     "export": ("write a trained network as TorchScript or ONNX", _export),
     "compare": ("train a list of methods under one budget: python -m medwsss.experiments compare", _compare),
+    "advise": ("where the next strokes help most, by what a run is in doubt about", _advise),
 }
 
 

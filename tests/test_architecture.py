@@ -35,6 +35,18 @@ ALLOWED = {
     "networks": set(),
     "inferers": {"networks"},
     "engines": {"keys", "bundle"},
+    "advice": {
+        "keys",
+        "files",
+        "label_store",
+        "terms",
+        "study",
+        "transforms",
+        "reports",
+        "handlers",
+        "engines",
+        "bundle",
+    },
     "__init__": set(),
 }
 ALLOWED["experiments"] = set(ALLOWED) | {"data_prep"}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 #: exit code. Only the module of the command that is asked for gets imported.
 COMMANDS = {
     "compare": ("medwsss.experiments.compare", "methods side by side on a data list of your own"),
+    "gallery": ("medwsss.experiments.gallery", "a page of pictures of finished runs"),
     "paper": ("medwsss.experiments.paper", "Tables 3 and 4 and Figure 5 of the paper on any data list"),
     "robustness": ("medwsss.experiments.robustness", "one default against all else on several public studies"),
 }

@@ -199,7 +199,7 @@ class VolumeLabelHandler:
         if generation == 1:
             opinion, sigma = None, image.new_full((1, self.num_classes, *image.shape[2:]), 1 / self.num_classes)
         else:
-            opinion = sigma = self._average(self._predict(image), before, name)
+            opinion = sigma = self._average(self.predict(image), before, name)
         # one layout, for which the solver's kernels are compiled
         solution = self.solver(safe_log(sigma).contiguous(), batch(case[GUIDE]) if GUIDE in case else image, scribble)
         ends = solution.energy[0].item(), solution.energy[-1].item(), solution.steps
@@ -213,7 +213,7 @@ class VolumeLabelHandler:
         if solution.status is Status.DIVERGED:
             warnings.warn(f"Pseudo-labels of {name}: {solution.status}", stacklevel=2)
 
-    def _predict(self, image: Tensor) -> Tensor:
+    def predict(self, image: Tensor) -> Tensor:
         """``σ`` of a case, ``1 K *S``."""
         network = bare(self.network)  # a wrapper would wait for processes that have fewer cases
         with eval_mode(network), torch.autocast(image.device.type, enabled=self.amp):

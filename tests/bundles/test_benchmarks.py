@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import nibabel as nib
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 
 from data_prep.phantom import make_phantom_study
 from medwsss.experiments import runs
-from tests.benchmarks import label_settings
+from medwsss.keys import UNLABELED
+from tests.benchmarks import label_settings, next_strokes
 from tests.bundles.bundle import REPOSITORY
 
 
@@ -55,3 +57,22 @@ def test_a_runs_training_cases(axes, tmp_path, monkeypatch):
     sure = [torch.nn.functional.one_hot(case.truth.squeeze(1).long(), 5).movedim(-1, 1) * 100.0 for case in cases]
     column = label_settings.column([case._replace(logits=logits) for case, logits in zip(cases, sure, strict=True)])
     assert column == {"network": 1, "centre": 1, "centre, volume": 1}
+
+
+def test_strokes_of_a_number_of_voxels(tmp_path):
+    mask = np.zeros((24, 20, 3), np.uint8)
+    mask[6:18, 5:15] = 1
+    nib.save(nib.Nifti1Image(mask, np.eye(4)), tmp_path / "a.nii.gz")
+    study = next_strokes.STUDIES["hippocampus"]
+    case = next_strokes.Case(tmp_path, {"image": "a.nii.gz", "label": "a.nii.gz"}, study)
+    where = np.zeros(mask.shape, bool)
+    where[4:12, 3:12, 1] = True
+    assert next_strokes.add_strokes([case], iter([(0, where)]), 7, seed=0) == 7
+    drawn = case.scribble != UNLABELED
+    assert drawn.sum() == 7 and where[drawn].all() and (case.scribble[drawn] == mask[drawn]).all()
+    before = case.scribble.copy()
+    slices = list(next_strokes.slices_of([case], [0], random.Random(0)))
+    assert sorted(np.flatnonzero(w.any((0, 1))).tolist() for _, w in slices) == [[0], [1], [2]]
+    drawn = next_strokes.add_strokes([case], iter(slices), 10**6, seed=0)  # there are fewer
+    assert drawn == ((case.scribble != UNLABELED) & (before == UNLABELED)).sum() < 10**6
+    assert (case.scribble[before != UNLABELED] == before[before != UNLABELED]).all()
