@@ -14,10 +14,12 @@ __all__ = ["seeded_segments"]
 
 
 def seeded_segments(logits: Tensor, scribble: Tensor) -> Tensor:
-    """Voxels whose segment, of equal ``argmax_k σ_i^k`` and connected face to face, holds a seed of its class.
+    """Voxels of the network's segments, of equal ``argmax_k σ_i^k`` and connected face to face, that seeds bear out.
 
-    Seeds count as their own class whatever the network says, and void voxels belong to no segment. An annotator who
-    leaves a stroke in every object leaves none in what a network invents.
+    Those are the segments that hold a seed of their class, and of no other class half of its seeds or more (of a
+    sample). An annotator who leaves a stroke in every object leaves none in what a network invents; and a network that
+    has not learnt a class calls all its strokes something else, which it is then not to be believed about either.
+    Void voxels belong to no segment.
 
     Shape:
         - logits: ``B K *S``.
@@ -30,13 +32,22 @@ def seeded_segments(logits: Tensor, scribble: Tensor) -> Tensor:
         >>> seeded_segments(logits, scribble).int().tolist()  # nobody drew in the last one
         [[[1, 1, 1, 1, 0, 0]]]
     """
-    seeds = seed_mask(scribble)
-    classes = torch.where(seeds, scribble, logits.argmax(1, keepdim=True).to(scribble.dtype)).int() + 1
-    classes = classes.masked_fill(void_mask(scribble), 0).squeeze(1)
-    found = []
-    for sample, seeded in zip(classes.numpy(force=True), seeds.squeeze(1).numpy(force=True)):
-        segments = label(sample, background=0, connectivity=1)
-        known = np.zeros(segments.max() + 1, bool)
-        known[segments[seeded]] = True
-        found.append(known[segments])
-    return torch.from_numpy(np.stack(found)).unsqueeze(1).to(logits.device)
+    classes = logits.argmax(1).int().masked_fill(void_mask(scribble).squeeze(1), -1)
+    marks = scribble.squeeze(1).int().masked_fill(~seed_mask(scribble).squeeze(1), -1)
+    borne_out = [_borne_out(*maps, logits.shape[1]) for maps in zip(classes.numpy(force=True), marks.numpy(force=True))]
+    return torch.from_numpy(np.stack(borne_out)).unsqueeze(1).to(logits.device)
+
+
+def _borne_out(classes: np.ndarray, marks: np.ndarray, num_classes: int) -> np.ndarray:
+    """Of one sample; −1 are void voxels in ``classes`` and voxels without a seed in ``marks``."""
+    segments = label(classes, background=-1, connectivity=1)
+    seeds = marks >= 0
+    count = np.zeros((segments.max() + 1, num_classes), int)  # seeds by segment and class
+    np.add.at(count, (segments[seeds], marks[seeds]), 1)
+    own = np.zeros(count.shape, bool)
+    own[segments.ravel(), classes.ravel()] = True
+    own[0] = False  # void, which has no class
+    contradicted = ((2 * count >= count.sum(0)) & (count > 0) & ~own).any(1)
+    held = ((count > 0) & own).any(1)
+    found: np.ndarray = (held & ~contradicted)[segments]
+    return found

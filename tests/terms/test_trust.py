@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import product
 
 import pytest
@@ -14,39 +15,49 @@ from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
 from medwsss.terms.trust import seeded_segments
 
 
-def flooded(logits, scribble):
-    """By hand: from each seed to all neighbours, face to face, that the network gives the seed's class."""
+def segments_by_hand(logits, scribble):
+    """Segments by flooding from every voxel, and their seeds counted one by one."""
     classes, marks = logits.argmax(0), scribble[0]
-    found = torch.zeros(marks.shape, dtype=torch.bool)
+    found, seen = torch.zeros(marks.shape, dtype=torch.bool), set()
+    totals = Counter(marks.flatten().tolist())
     for start in product(*map(range, marks.shape)):
-        k = marks[start].item()
-        if k in (UNLABELED, VOID):
-            continue
-        todo = [start]
+        segment, todo = set(), [start]
         while todo:
             at = todo.pop()
-            if found[at] or marks[at] == VOID:
+            if at in seen or marks[at] == VOID or classes[at] != classes[start]:
                 continue
-            if marks[at] != k and (marks[at] != UNLABELED or classes[at] != k):
-                continue
-            found[at] = True
+            seen.add(at)
+            segment.add(at)
             for axis, step in product(range(len(at)), (-1, 1)):
-                there = list(at)
-                there[axis] += step
+                there = at[:axis] + (at[axis] + step,) + at[axis + 1 :]
                 if 0 <= there[axis] < marks.shape[axis]:
-                    todo.append(tuple(there))
+                    todo.append(there)
+        seeds = Counter(marks[at].item() for at in segment if marks[at] != UNLABELED)
+        own = seeds.pop(classes[start].item(), 0)
+        if own and all(2 * number < totals[k] for k, number in seeds.items()):
+            for at in segment:
+                found[at] = True
     return found
 
 
 @pytest.mark.parametrize("shape", [(40,), (12, 9), (6, 5, 7)])
-def test_segments_equal_a_flood_fill(shape):
+def test_segments_equal_those_found_by_hand(shape):
     generator = torch.Generator().manual_seed(len(shape))
     logits = torch.randn(3, 4, *shape, generator=generator)
-    values = torch.tensor([0, 1, 2, 3, VOID] + [UNLABELED] * 25)
+    values = torch.tensor([0, 1, 2, 3, VOID] + [UNLABELED] * 10)
     scribble = values[torch.randint(len(values), (3, 1, *shape), generator=generator)]
     found = seeded_segments(logits, scribble)
-    assert torch.equal(found[:, 0], torch.stack([flooded(*sample) for sample in zip(logits, scribble)]))
+    assert torch.equal(found[:, 0], torch.stack([segments_by_hand(*sample) for sample in zip(logits, scribble)]))
     assert 0 < found.float().mean() < 1
+
+
+def test_a_network_that_knows_one_class_is_not_believed_about_it():
+    logits = torch.tensor([3.0, 0, 0]).reshape(1, 3, 1).expand(1, 3, 10)
+    scribble = torch.full((1, 1, 10), UNLABELED)
+    scribble[..., :6] = 0
+    assert seeded_segments(logits, scribble).all()
+    scribble[..., 9] = 2  # all that is known of class 2
+    assert not seeded_segments(logits, scribble).any()
 
 
 def test_an_invented_structure_says_nothing():
