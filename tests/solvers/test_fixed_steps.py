@@ -45,14 +45,14 @@ def test_a_block_has_the_labels_of_the_whole(
     (margin,) = set(solver.reach(size))
     assert margin == 5 + 2  # steps, and the smoothed guide
     assert difference(solver, dtype, size, core, margin) == 0
-    assert difference(solver, dtype, size, core, margin - 1) > 0
+    assert difference(solver, dtype, size, core, margin - 3) > 0  # without the smoothed guide and one step
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("levels, margin", [(1, 14), (2, 34)])
 def test_also_from_coarser_grids(dtype: torch.dtype, levels: int, margin: int) -> None:
     solver = fixed(GridNeighborhood(2, bandwidth=9.0), levels=levels, max_steps=4, coarse_steps=4)
-    size = (101, 97)
+    size = (120, 131)
     # 4 steps and two voxels for each of 4 + 1 cells; on two levels for each of 4 + 2 (4 + 1) + 1.
     assert solver.reach(size) == (margin, margin)
     aligned = -(-margin // 2**levels) * 2**levels
