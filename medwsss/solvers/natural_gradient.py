@@ -126,7 +126,7 @@ class NaturalGradient(IterativeSolver):
 
         Cut from the whole with so many voxels around it, a block has the same labels, if it is cut at multiples of
         ``2^levels`` voxels (as the cells of coarser grids are) or where the image ends: bit for bit by the compiled
-        step, and to rounding where PyTorch interpolates between cells. Labels that a solve is given to start from
+        step, and to rounding by the reference. Labels that a solve is given to start from
         count as coming from nowhere farther: with them, and for BL and CCE, it needs no more than ``levels=0`` tells.
 
         Raises:
@@ -161,8 +161,7 @@ class NaturalGradient(IterativeSolver):
     def _upscaled(self, problem: BoundEnergy, backend: Backend, levels: int) -> Tensor:
         """Labels from the next coarser grid; from the network where there is none."""
         if not levels or not can_coarsen(problem):
-            # Not problem.sigma, which would be kept: the compiled step has no use for it.
-            return problem.logits.softmax(1)
+            return problem.sigma.clone()
         coarse = coarsened(problem, backend.merged)
         state = self._begin(coarse, backend, self._upscaled(coarse, backend, levels - 1), self.coarse_steps)
         for _ in range(self.coarse_steps):

@@ -13,6 +13,8 @@ from medwsss.terms import GridNeighborhood, SelfLabelingEnergy, WindowNeighborho
 from medwsss.terms.neighborhoods import OffsetNeighborhood
 from tests.solvers.test_natural_gradient import smooth_inputs
 
+#: The compiled step is exact; PyTorch's own sums and interpolation round by where in memory a voxel lies.
+ROUNDING = {torch.float32: 0, torch.float64: 1e-13}
 FIXED: dict[str, Any] = {"tolerance": 0, "safeguard": False}
 
 
@@ -36,7 +38,13 @@ def difference(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # the compiled and the plain step
 @pytest.mark.parametrize("relaxation", ["collision_divergence", "log_quadratic", "normalized_quadratic"])
 @pytest.mark.parametrize(
-    "size, core", [((90,), [(40, 43)]), ((58, 61), [(22, 27), (0, 31)]), ((23, 19, 21), [(9, 11), (8, 10), (10, 12)])]
+    "size, core",
+    [
+        ((90,), [(40, 43)]),
+        ((58, 61), [(22, 27), (0, 31)]),
+        ((58, 61), [(50, 58), (40, 61)]),  # where memory ends
+        ((23, 19, 21), [(9, 11), (8, 10), (10, 12)]),
+    ],
 )
 def test_a_block_has_the_labels_of_the_whole(
     dtype: torch.dtype, relaxation: str, size: tuple[int, ...], core: list[tuple[int, int]]
@@ -44,7 +52,7 @@ def test_a_block_has_the_labels_of_the_whole(
     solver = fixed(GridNeighborhood(3, bandwidth=9.0, smoothing=0.5), relaxation, levels=0, max_steps=5)
     (margin,) = set(solver.reach(size))
     assert margin == 5 + 2  # steps, and the smoothed guide
-    assert difference(solver, dtype, size, core, margin) == 0
+    assert difference(solver, dtype, size, core, margin) <= ROUNDING[dtype]
     assert difference(solver, dtype, size, core, margin - 3) > 0  # without the smoothed guide and one step
 
 
@@ -56,8 +64,7 @@ def test_also_from_coarser_grids(dtype: torch.dtype, levels: int, margin: int) -
     # 4 steps and two voxels for each of 4 + 1 cells; on two levels for each of 4 + 2 (4 + 1) + 1.
     assert solver.reach(size) == (margin, margin)
     aligned = -(-margin // 2**levels) * 2**levels
-    far = difference(solver, dtype, size, [(44, 52), (48, 60)], aligned)
-    assert far == 0 if dtype == torch.float32 else far < 1e-14  # PyTorch interpolates to rounding
+    assert difference(solver, dtype, size, [(44, 52), (48, 60)], aligned) <= ROUNDING[dtype]
     assert difference(solver, dtype, size, [(44, 52), (48, 60)], 8) > 1e-6
 
 

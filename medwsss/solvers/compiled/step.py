@@ -139,8 +139,7 @@ def mixed(y: Tensor, problem: BoundEnergy, share: float) -> Tensor:
 
 def unary(problem: BoundEnergy) -> Tensor:
     """``σ``, or for ``−y·ln σ`` its ``−ln σ``: once a solve."""
-    sigma = problem.logits.softmax(1)
-    return -safe_log(sigma) if UNARIES[problem.cross_entropy] == CE else sigma
+    return -safe_log(problem.sigma) if UNARIES[problem.cross_entropy] == CE else problem.sigma
 
 
 class FusedStep:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from medwsss.terms.neighborhoods.offsets import Offset, OffsetNeighborhood, pairs
+from medwsss.terms.simplex import ordered_sum
 
 __all__ = ["ContrastNeighborhood"]
 
@@ -110,7 +111,7 @@ class ContrastNeighborhood(OffsetNeighborhood):
 def _contrast(guide: Tensor, offset: Offset) -> Tensor:
     """``‖I_i − I_j‖²`` of each pair."""
     a, b = pairs(guide, offset)
-    return (b - a).square_().sum(1, keepdim=True)
+    return ordered_sum((b - a).square_())
 
 
 def _both(exists: Tensor, offset: Offset) -> Tensor:
