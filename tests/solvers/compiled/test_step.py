@@ -81,20 +81,6 @@ def test_threads_change_nothing() -> None:
     torch.testing.assert_close(one, three, rtol=0, atol=0)
 
 
-def test_threads_do_not_change_a_solve() -> None:
-    logits, guide, scribble = smooth_inputs(batch=3, num_classes=5, size=(61, 67))  # where torch.softmax would
-    solver = NaturalGradient(SelfLabelingEnergy(), max_steps=3)
-    threads = torch.get_num_threads()
-    try:
-        labels = []
-        for count in (1, 2, 3):
-            torch.set_num_threads(count)
-            labels.append(solver(logits.float(), guide, scribble).labels)
-    finally:
-        torch.set_num_threads(threads)
-    assert torch.equal(labels[0], labels[1]) and torch.equal(labels[0], labels[2])
-
-
 def test_any_memory_layout() -> None:
     logits, guide, scribble = (x.float() if x.is_floating_point() else x for x in smooth_inputs(size=(14, 15)))
     solver = NaturalGradient(SelfLabelingEnergy())
