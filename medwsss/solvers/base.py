@@ -25,8 +25,8 @@ class Status(Enum):
     STEPS_DONE = "All steps were taken, as asked. Compare the last energies to see whether fewer would do."
     MAX_STEPS = "Stopped at max_steps with the energy still falling: raise max_steps or loosen tolerance."
     DIVERGED = (
-        "The energy ended above where it started: lower learning_rate (or lam, or connectivity), "
-        "or use NaturalGradient, which never goes up."
+        "The energy ended above where it started: lower learning_rate or stride (or lam, or connectivity), "
+        "or use NaturalGradient with its safeguard, which never goes up."
     )
 
     def __str__(self) -> str:
@@ -52,6 +52,13 @@ class Solution:
     status: Status
     residual: Tensor | None = None
     backend: str = "PyTorch"
+
+
+def steps_done(energies: list[Tensor], steps: int) -> Status | None:
+    """The status where only the number of steps ends a solve."""
+    if len(energies) <= steps:
+        return None
+    return Status.DIVERGED if (energies[-1] > energies[0]).any() else Status.STEPS_DONE
 
 
 def check_offsets(energy: SelfLabelingEnergy, solver: str) -> None:

@@ -16,7 +16,7 @@ from medwsss.terms.neighborhoods import OffsetPairs, pairs, takes_part
 from medwsss.terms.relaxations import quadratic
 from medwsss.terms.simplex import unlabeled_mask, void_mask
 
-__all__ = ["can_coarsen", "cell", "cell_weights", "coarsened"]
+__all__ = ["can_coarsen", "cell", "cell_weights", "coarsened", "reach"]
 
 LEAST_SIDE = 4  # voxels an axis has to have to be halved
 
@@ -25,12 +25,16 @@ Merge = Callable[[Tensor, Tensor, Sequence[int]], tuple[Tensor, Tensor]]
 
 
 def cell(problem: BoundEnergy) -> tuple[int, ...]:
+    """Voxels of a cell of this problem along each axis."""
+    return cell_size(problem.logits.shape[2:], _offset_pairs(problem).spacing)
+
+
+def cell_size(shape: Sequence[int], spacing: Sequence[float] | None) -> tuple[int, ...]:
     """Voxels of a cell along each axis: 2, but 1 where the axis is short or voxels are twice as long as elsewhere.
 
     Thick slices are thus not merged before voxels in the plane are as long, as is usual in multigrid methods.
     """
-    shape = problem.logits.shape[2:]
-    spacing = _offset_pairs(problem).spacing or [1.0] * len(shape)
+    spacing = spacing or [1.0] * len(shape)
     least = min((s for s, n in zip(spacing, shape) if n >= LEAST_SIDE), default=0.0)
     return tuple(2 if n >= LEAST_SIDE and s < 2 * least else 1 for s, n in zip(spacing, shape))
 
@@ -94,6 +98,29 @@ def cell_weights(term: OffsetPairs, like: Tensor, size: Sequence[int]) -> dict[t
                 sums[half] = pairs(w.new_zeros(len(like), 1, *cells), half)[0]
             sums[half] += pairs(full[(..., *every)], step)[0]
     return dict(sorted(sums.items()))
+
+
+def reach(
+    shape: Sequence[int], spacing: Sequence[float] | None, hops: Sequence[int], steps: Sequence[int]
+) -> tuple[int, ...]:
+    """How far along each axis labels come from, in voxels.
+
+    ``h_l = 2 (h_{l+1} + 1) + steps_l · hop_l``: the steps on a grid, and what they start from, interpolated between two
+    cells of the next one.
+
+    Args:
+        shape: of the grid.
+        spacing: voxel size along each axis; ``None`` is isotropic.
+        hops: how far a pair goes along each axis.
+        steps: on this grid, and on each coarser one.
+    """
+    own = [steps[0] * hop for hop in hops]
+    if not steps[1:] or max(shape) < LEAST_SIDE:
+        return tuple(own)
+    size = cell_size(shape, spacing)
+    cells, pace = ([-(-n // s) for n, s in zip(x, size)] for x in (shape, hops))
+    far = reach(cells, spacing and [s * n for s, n in zip(spacing, size)], pace, steps[1:])
+    return tuple(s * (f + 1) + o if s > 1 else f + o for s, f, o in zip(size, far, own))
 
 
 def _offset_pairs(problem: BoundEnergy) -> OffsetPairs:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from medwsss.solvers.base import IterativeSolver, Status
+from medwsss.solvers.base import IterativeSolver, Status, steps_done
 from medwsss.terms.energy import BoundEnergy, SelfLabelingEnergy
 from medwsss.terms.simplex import EPSILON
 
@@ -64,9 +64,7 @@ class GradientDescent(IterativeSolver):
 
     def status(self, state: Descent, energies: list[Tensor]) -> Status | None:
         """Only the number of steps ends it."""
-        if len(energies) <= self.max_steps:
-            return None
-        return Status.DIVERGED if (energies[-1] > energies[0]).any() else Status.STEPS_DONE
+        return steps_done(energies, self.max_steps)
 
     @staticmethod
     def _descent(problem: BoundEnergy, logits: Tensor) -> Descent:

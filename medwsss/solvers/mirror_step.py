@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
-from medwsss.solvers.limits import LABEL_FLOOR, LARGEST_CHANGE, LARGEST_LOSS, SMALL_LABEL
+from medwsss.solvers.limits import LABEL_FLOOR, LARGEST_CHANGE, LEAST_CURVATURE, SMALL_LABEL
 from medwsss.terms.energy import BoundEnergy
 
 __all__ = ["MirrorStep", "PlainStep", "mixed", "per_sample"]
@@ -41,16 +40,15 @@ class PlainStep:
     def __call__(self, y: Tensor, previous: Tensor, stride: Tensor, momentum: float) -> tuple[Tensor, Tensor]:
         energy, gradient, curvature = self.problem.model(y)
         # Where nothing pulls (λ = η = 0) the curvature is 0, and the gradient too.
-        scale = per_sample(stride, y) / curvature.clamp_min(torch.finfo(y.dtype).tiny)
+        scale = per_sample(stride, y) / curvature.clamp_min(LEAST_CURVATURE)
         inverse = 1 / y.clamp_min(SMALL_LABEL)
         share = y * inverse
         mean = (share * gradient).sum(1, keepdim=True) / share.sum(1, keepdim=True)
-        # the scale last but one: times the inverse it can be infinite, and infinity times nothing is not nothing
         change = (scale * (mean - gradient) * inverse).clamp_(-LARGEST_CHANGE, LARGEST_CHANGE)
         y = y.clamp_min(LABEL_FLOOR)
         change += momentum * (y / previous.clamp_min(LABEL_FLOOR)).log()
-        change -= change.amax(1, keepdim=True)
-        grown = y * change.clamp_min(LARGEST_LOSS).exp()
+        # Within float32: no change is beyond LARGEST_CHANGE − momentum · ln LABEL_FLOOR, that is ±43.
+        grown = y * change.exp()
         return energy, self.problem.reset((grown / grown.sum(1, keepdim=True)).clamp_min(LABEL_FLOOR))
 
     def energy(self, y: Tensor, stride: Tensor) -> Tensor:

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from medwsss.solvers.backend import Backend, choose
-from medwsss.solvers.base import IterativeSolver, Status
-from medwsss.solvers.coarse import can_coarsen, cell, coarsened
+from medwsss.solvers.base import IterativeSolver, Status, check_offsets, steps_done
+from medwsss.solvers.coarse import can_coarsen, cell, coarsened, reach
 from medwsss.solvers.mirror_step import MirrorStep
 from medwsss.terms.energy import BoundEnergy, SelfLabelingEnergy
 
@@ -63,6 +64,10 @@ class NaturalGradient(IterativeSolver):
     interpolation of the last. Strokes reach far there in few and cheap steps. BL and CCE, which also charge equal soft
     labels and get stuck where they are decided (Figure 1), start from the network.
 
+    Without the safeguard every step is taken with the same stride and momentum, whatever the energy does: a label then
+    depends on nothing farther from its voxel than :meth:`reach`, and blocks of an image have the labels of the whole.
+    The energy may rise then; ``stride=1`` keeps it falling nearly always (``docs/evidence.md``).
+
     Args:
         energy: what to minimise.
         max_steps: the bound on steps; a step that is refused counts.
@@ -71,10 +76,11 @@ class NaturalGradient(IterativeSolver):
         momentum: share of the last change of ``ln y`` that is repeated.
         levels: how many coarser grids there are at most.
         coarse_steps: steps on each of them.
+        safeguard: whether energies decide about steps and when to stop; without, ``tolerance`` has to be 0.
 
     Raises:
-        ValueError: for a tolerance, levels or coarse steps below 0, a stride that is not positive or a momentum outside
-            [0, 1).
+        ValueError: for a tolerance, levels or coarse steps below 0, a stride that is not positive, a momentum outside
+            [0, 1), or a tolerance without the safeguard.
 
     Example::
 
@@ -97,6 +103,7 @@ class NaturalGradient(IterativeSolver):
         momentum: float = 0.6,
         levels: int = 3,
         coarse_steps: int = 6,
+        safeguard: bool = True,
     ) -> None:
         super().__init__(energy, max_steps)
         if tolerance < 0 or stride <= 0 or not 0 <= momentum < 1:
@@ -105,11 +112,44 @@ class NaturalGradient(IterativeSolver):
             )
         if levels < 0 or coarse_steps < 0:
             raise ValueError(f"expected levels >= 0 and coarse_steps >= 0, got {levels} and {coarse_steps}")
+        if tolerance and not safeguard:
+            raise ValueError(f"expected tolerance=0 without the safeguard, as no energy ends a solve, got {tolerance}")
         self.tolerance = tolerance
         self.stride = stride
         self.momentum = momentum
         self.levels = levels
         self.coarse_steps = coarse_steps
+        self.safeguard = safeguard
+
+    def reach(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """How far from a voxel of an image of this shape, along each axis, anything has a say in its label.
+
+        Cut from the whole with so many voxels around it, a block has the same labels, if it is cut at multiples of
+        ``2^levels`` voxels (as the cells of coarser grids are) or where the image ends: bit for bit by the compiled
+        step, and to rounding by the reference. Labels that a solve is given to start from
+        count as coming from nowhere farther: with them, and for BL and CCE, it needs no more than ``levels=0`` tells.
+
+        Raises:
+            ValueError: with the safeguard, for a neighbourhood that is no list of offsets, or for an automatic
+                bandwidth: these look at the whole image.
+
+        Example:
+            >>> from medwsss.terms import GridNeighborhood
+            >>> energy = SelfLabelingEnergy(neighborhood=GridNeighborhood(bandwidth=9.0))
+            >>> fixed = {"max_steps": 8, "tolerance": 0, "safeguard": False}
+            >>> NaturalGradient(energy, levels=0, **fixed).reach((512, 512))
+            (8, 8)
+            >>> NaturalGradient(energy, levels=1, **fixed).reach((512, 512))  # 8, and 6 + 1 cells of 2 voxels
+            (22, 22)
+        """
+        if self.safeguard:
+            raise ValueError("expected safeguard=False: with it the energy of the whole image decides about every step")
+        check_offsets(self.energy, "a reach")
+        neighborhood: Any = self.energy.neighborhood
+        ndim = len(shape)
+        hops = [max(map(abs, along)) for along in zip(*neighborhood.offsets(ndim))]
+        own = reach(shape, neighborhood.spacing, hops, [self.max_steps, *[self.coarse_steps] * self.levels])
+        return tuple(map(sum, zip(own, neighborhood.guide_reach(ndim))))
 
     def start(self, problem: BoundEnergy, initial: Tensor | None) -> Iterate:
         """From the given labels, mixed with a little of the uniform distribution; else from coarser grids."""
@@ -121,8 +161,7 @@ class NaturalGradient(IterativeSolver):
     def _upscaled(self, problem: BoundEnergy, backend: Backend, levels: int) -> Tensor:
         """Labels from the next coarser grid; from the network where there is none."""
         if not levels or not can_coarsen(problem):
-            # Not problem.sigma, which would be kept: the compiled step has no use for it.
-            return problem.logits.softmax(1)
+            return problem.sigma.clone()
         coarse = coarsened(problem, backend.merged)
         state = self._begin(coarse, backend, self._upscaled(coarse, backend, levels - 1), self.coarse_steps)
         for _ in range(self.coarse_steps):
@@ -145,6 +184,8 @@ class NaturalGradient(IterativeSolver):
             energy, following = state.look(state.candidate, state.accepted, state.stride, self.momentum)
         else:  # nobody asks where the last candidate leads
             energy, following = state.look.energy(state.candidate, state.stride), state.candidate
+        if not self.safeguard:
+            return state._replace(left=state.left - 1, accepted=state.candidate, energy=energy, candidate=following)
         worse = (energy > state.energy) | state.converged
         slow = ~worse & ~state.retrying & (state.energy - energy <= self.tolerance * state.energy)
         stuck = worse & (state.stride < LEAST_STRIDE)
@@ -175,9 +216,11 @@ class NaturalGradient(IterativeSolver):
         return state.backend.name
 
     def status(self, state: Iterate, energies: list[Tensor]) -> Status | None:
-        """Done when every sample is."""
+        """Done when every sample is; without the safeguard after all steps."""
         if state.converged.all():
             return Status.CONVERGED
+        if not self.safeguard:
+            return steps_done(energies, self.max_steps)
         return Status.MAX_STEPS if len(energies) > self.max_steps else None
 
 

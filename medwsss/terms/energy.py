@@ -12,7 +12,7 @@ from torch import Tensor
 from medwsss.terms.cross_entropies import CROSS_ENTROPIES, CrossEntropy
 from medwsss.terms.neighborhoods import GridNeighborhood, Neighborhood, PairTerm
 from medwsss.terms.relaxations import RELAXATIONS
-from medwsss.terms.simplex import check_seeds, seed_index, unlabeled_mask, void_mask
+from medwsss.terms.simplex import check_seeds, seed_index, softmax, unlabeled_mask, void_mask
 from medwsss.terms.trust import seeded_segments
 
 __all__ = ["BoundEnergy", "SelfLabelingEnergy"]
@@ -134,7 +134,7 @@ class BoundEnergy:
     @cached_property
     def sigma(self) -> Tensor:
         """Predictions ``σ = softmax(logits)``, made when first asked for."""
-        return self.logits.softmax(1)
+        return softmax(self.logits)
 
     def reset(self, y: Tensor) -> Tensor:
         """``y`` with ``y_i = ȳ_i`` on seeds (§2) and uniform on void voxels."""

@@ -14,10 +14,12 @@ __all__ = [
     "EPSILON",
     "check_seeds",
     "one_hot",
+    "ordered_sum",
     "safe_log",
     "safe_reciprocal",
     "seed_index",
     "seed_mask",
+    "softmax",
     "unlabeled_mask",
     "void_mask",
 ]
@@ -90,3 +92,21 @@ def check_seeds(scribble: Tensor, num_classes: int) -> None:
     if least < 0 or greatest >= num_classes:
         found = sorted(classes[(classes < 0) | (classes >= num_classes)].unique().tolist())
         raise ValueError(f"expected seed classes 0 to {num_classes - 1} (the network's channels), got {found}")
+
+
+def ordered_sum(x: Tensor) -> Tensor:
+    """``Σ_k x_k`` over channels, ``B 1 *S``, one after the other.
+
+    PyTorch's own sum takes another order near the end of what a thread works on, so that a voxel's last bits depend on
+    its place and on the number of threads; so does its softmax.
+    """
+    total: Tensor = x[:, :1].clone()
+    for k in range(1, x.shape[1]):
+        total += x[:, k : k + 1]
+    return total
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """Over channels, to the last bit the same wherever a voxel lies; see :func:`ordered_sum`."""
+    y = (logits - logits.amax(1, keepdim=True)).exp()
+    return y.div_(ordered_sum(y))

@@ -1,55 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
 """Single-precision functions for the kernel, written so that loops over them become vectors.
 
-They are inlined in :mod:`~medwsss.solvers.compiled.kernel`, and Numba's cache on disk watches that file alone: touch
-it after a change here.
+The C library's are not vectorised here. They are inlined in :mod:`~medwsss.solvers.compiled.kernel`, and Numba's cache
+on disk watches that file alone: touch it after a change here.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
 
-__all__ = ["exp", "f32", "inlined", "log", "safe_log"]
+__all__ = ["FASTMATH", "exp2", "f32", "fma", "inlined", "log", "log2_ratio", "safe_log"]
 
 f32 = np.float32
-inlined = njit(inline="always", fastmath=True, error_model="numpy")
+#: Nothing is NaN or inf: input is checked, and nothing here makes any. Fast-math's other licences, to reorder sums and
+#: to join a product and a sum where it likes, round differently in the versions that the compiler makes of a loop: for
+#: the bulk of a row and for its rest, and for arrays that its checks find far apart in memory and others. Without them
+#: a value's last bit depends neither on its own place nor on an array's; :func:`fma` says where they are joined.
+FASTMATH = frozenset({"nnan", "ninf", "nsz"})
+inlined = njit(inline="always", fastmath=set(FASTMATH), error_model="numpy")
+
+
+@intrinsic
+def fma(context, a, b, c):
+    """``a b + c``, rounded once."""
+    return types.float32(*[types.float32] * 3), lambda context, builder, signature, values: builder.fma(*values)
 
 
 @inlined
-def exp(x):
-    """``e^x`` for ``-87 < x <= 0``: Cephes' polynomial; the C library's is not vectorised here."""
-    n = np.floor(x * f32(1.44269504) + f32(0.5))
-    r = x - n * f32(0.693359375) + n * f32(2.12194440e-4)
-    p = f32(1.9875691500e-4)
-    p = p * r + f32(1.3981999507e-3)
-    p = p * r + f32(8.3334519073e-3)
-    p = p * r + f32(4.1665795894e-2)
-    p = p * r + f32(1.6666665459e-1)
-    p = p * r + f32(5.0000001201e-1)
-    p = p * r * r + r + f32(1)
-    return p * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+def exp2(x):
+    """``2^x`` for ``-126 <= x <= 126``, with a relative error below 2e-7, half of it the polynomial's.
+
+    ``n + r`` with ``|r| <= ½``, and the polynomial with the least relative error for ``2^r`` that is 1 at 0.
+    """
+    n = np.floor(x + f32(0.5))
+    r = x - n
+    p = fma(f32(1.3264727e-3), r, f32(9.6715130e-3))
+    p = fma(p, r, f32(5.5507336e-2))
+    p = fma(p, r, f32(2.4022242e-1))
+    p = fma(p, r, f32(6.9314700e-1))
+    return fma(p, r, f32(1)) * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+
+
+@inlined
+def log2_ratio(p, q):
+    """``log₂(p / q)`` of normal numbers below 1e38, with a relative error below 6e-7, half of it the polynomial's.
+
+    ``q' = 2^e q`` is within a factor of 1.51 of ``p``, so that ``s = (p − q') / (p + q')`` is at most 0.2004, and
+    ``log₂(p / q') = 2/ln 2 · artanh s``; the polynomial is one in ``s²``.
+    """
+    bits, other = f32(p).view(np.int32), f32(q).view(np.int32)
+    e = np.int32(np.int32(bits - other + np.int32(0x400000)) >> np.int32(23))  # Numba's sums of int32 are int64
+    q = np.int32(other + (e << np.int32(23))).view(np.float32)
+    s = (p - q) / (p + q)
+    z = s * s
+    return fma(s, fma(z, fma(z, f32(6.0285193e-1), f32(9.6140361e-1)), f32(2.8853910)), f32(e))
 
 
 @inlined
 def log(x):
     """``ln x`` for normal ``x > 0``, as above."""
-    bits = f32(x).view(np.int32)
-    # Split at √½, so that the mantissa is in [√½, √2).
-    e = (bits - np.int32(0x3F3504F3)) >> np.int32(23)
-    m = np.int32(bits - (e << np.int32(23))).view(np.float32) - f32(1)
-    p = f32(7.0376836292e-2)
-    p = p * m - f32(1.1514610310e-1)
-    p = p * m + f32(1.1676998740e-1)
-    p = p * m - f32(1.2420140846e-1)
-    p = p * m + f32(1.4249322787e-1)
-    p = p * m - f32(1.6668057665e-1)
-    p = p * m + f32(2.0000714765e-1)
-    p = p * m - f32(2.4999993993e-1)
-    p = p * m + f32(3.3333331174e-1)
-    z = m * m
-    n = f32(e)
-    return m + (p * m * z - f32(0.5) * z - n * f32(2.12194440e-4)) + n * f32(0.693359375)
+    return f32(0.693147181) * log2_ratio(x, f32(1))
 
 
 @inlined

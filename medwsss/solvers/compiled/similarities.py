@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The relaxations of :mod:`medwsss.terms.relaxations` for one pair in single precision.
+"""The relaxations of :mod:`medwsss.terms.relaxations` for rows of pairs in single precision.
 
 Inlined in the kernel, as :mod:`~medwsss.solvers.compiled.arithmetic` is: touch that file after a change here.
 """
@@ -11,33 +11,37 @@ import numpy as np
 from medwsss.solvers.compiled.arithmetic import f32, inlined, safe_log
 from medwsss.terms.simplex import EPSILON
 
-__all__ = ["COSINE", "DOT", "EPS", "SQUARED", "potential", "slopes"]
+__all__ = ["COSINE", "DOT", "EPS", "SQUARED", "relax"]
 
 DOT, COSINE, SQUARED = range(3)
 EPS, SQUARED_EPS = f32(EPSILON), f32(16 * np.finfo(f32).eps)  # as in the reference
 
 
 @inlined
-def similar(similarity, pq, pp, qq):
-    """``r``, its derivatives in ``p·q`` and ``‖p‖²``, and where its logarithm's tangent begins."""
-    if similarity == DOT:
-        return pq, f32(1), f32(0), EPS
+def relax(similarity, logarithmic, w, pp, qq, dots, slopes, cost):
+    """Adds ``w P`` of a row of pairs to ``cost``.
+
+    ``slopes`` becomes ``−w ∂P/∂(p·q)``, which is positive, and ``dots``, which has ``p·q``, ``−w P'(r) r``.
+    """
     if similarity == COSINE:
-        inverse_norms = f32(1) / np.sqrt(pp * qq)
-        return pq * inverse_norms, inverse_norms, f32(-0.5) * pq * inverse_norms / pp, EPS
-    return f32(1) - f32(0.5) * (pp + qq) + pq, f32(1), f32(-0.5), SQUARED_EPS
-
-
-@inlined
-def potential(similarity, logarithmic, pq, pp, qq):
-    """``P``."""
-    r, _, _, eps = similar(similarity, pq, pp, qq)
-    return -safe_log(r, eps) if logarithmic else f32(1) - r
-
-
-@inlined
-def slopes(similarity, logarithmic, pq, pp, qq):
-    """The derivatives of ``P`` in ``p·q`` and ``‖p‖²``."""
-    r, r_pq, r_pp, eps = similar(similarity, pq, pp, qq)
-    s = f32(-1) / max(r, eps) if logarithmic else f32(-1)
-    return s * r_pq, s * r_pp
+        for i in range(len(dots)):
+            slopes[i] = f32(1) / np.sqrt(pp[i] * qq[i])
+            dots[i] *= slopes[i]
+    else:
+        slopes[:] = 1
+    if similarity == SQUARED:
+        for i in range(len(dots)):
+            dots[i] += f32(1) - f32(0.5) * (pp[i] + qq[i])
+    eps = SQUARED_EPS if similarity == SQUARED else EPS
+    if logarithmic:
+        for i in range(len(dots)):
+            r = dots[i]
+            cost[i] -= w[i] * safe_log(r, eps)
+            slope = w[i] / max(r, eps)
+            dots[i] = slope * r
+            slopes[i] *= slope
+    else:
+        for i in range(len(dots)):
+            cost[i] += w[i] * (f32(1) - dots[i])
+            dots[i] *= w[i]
+            slopes[i] *= w[i]

@@ -23,6 +23,7 @@ from medwsss.terms import cross_entropies, relaxations
 from medwsss.terms.energy import BoundEnergy
 from medwsss.terms.neighborhoods import OffsetPairs
 from medwsss.terms.neighborhoods.offsets import STORED
+from medwsss.terms.simplex import safe_log
 
 __all__ = ["FusedStep", "interpolated", "lacking", "merged", "mixed"]
 
@@ -136,6 +137,11 @@ def mixed(y: Tensor, problem: BoundEnergy, share: float) -> Tensor:
     return y
 
 
+def unary(problem: BoundEnergy) -> Tensor:
+    """``σ``, or for ``−y·ln σ`` its ``−ln σ``: once a solve."""
+    return -safe_log(problem.sigma) if UNARIES[problem.cross_entropy] == CE else problem.sigma
+
+
 class FusedStep:
     """``E(y)`` and the step from ``y`` for one :class:`BoundEnergy` in float32 on the CPU; buffers are made once.
 
@@ -151,12 +157,15 @@ class FusedStep:
         self.shape = shape
         flat = (*shape[:2], -1)
         strides = [math.prod(shape[axis + 1 :]) for axis in range(2, len(shape))]
-        steps = [sum(o * s for o, s in zip(offset, strides)) for offset in term.offsets]
+        # Those with a pair on this grid; as they are half a neighbourhood, the second voxel always lies ahead.
+        inside = [n for n, offset in enumerate(term.offsets) if all(abs(o) < s for o, s in zip(offset, shape[2:]))]
+        shifts = [sum(o * s for o, s in zip(term.offsets[n], strides)) for n in inside]
+        weights = term.weight_map if len(inside) == len(term.offsets) else term.weight_map[:, inside]
         self.arguments = (
-            problem.logits.reshape(flat).contiguous().numpy(),
+            unary(problem).reshape(flat).contiguous().numpy(),
             problem.free.flatten(1).contiguous().numpy(),
-            term.weight_map.flatten(2).numpy(),
-            np.array(steps + [-step for step in steps], np.int64),
+            weights.flatten(2).numpy(),
+            np.array(shifts, np.int64),
             np.float32(problem.eta),
             (
                 UNARIES[problem.cross_entropy],
@@ -164,7 +173,9 @@ class FusedStep:
                 term.relaxation.logarithmic,
             ),
         )
-        self.blocks = -(-math.prod(shape[2:]) // BLOCK)
+        # long enough that what two slabs find both is an eighth of the work
+        self.slab = BLOCK * 8 * -(-max(shifts, default=1) // BLOCK)
+        self.slabs = -(-math.prod(shape[2:]) // self.slab)
         self.buffers: list[Tensor] = []
 
     def __call__(self, y: Tensor, previous: Tensor, stride: Tensor, momentum: float) -> tuple[Tensor, Tensor]:
@@ -183,10 +194,10 @@ class FusedStep:
             x.reshape(*self.shape[:2], -1).numpy() for x in (y, previous, previous if out is None else out)
         )
         figures = np.float32(momentum), stride.numpy(), out is not None
-        energy = np.zeros((len(y), self.blocks))
+        energy = np.zeros((len(y), self.slabs))
 
         def work(first: int, last: int) -> None:
-            sweep(first, last, now, past, *self.arguments, figures, new, energy)
+            sweep(first, last, now, past, *self.arguments, figures, self.slab, new, energy)
 
         in_parallel(work, energy.size, y.numel())
         return torch.from_numpy(energy.sum(1)).to(y.dtype)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from medwsss.terms.neighborhoods.offsets import Offset, OffsetNeighborhood, pairs
+from medwsss.terms.simplex import ordered_sum
 
 __all__ = ["ContrastNeighborhood"]
 
@@ -63,6 +64,12 @@ class ContrastNeighborhood(OffsetNeighborhood):
         inside = torch.ones_like(guide[:1, :1]) if exists is None else exists.to(guide.dtype)
         return self._spread(guide * inside) / self._spread(inside).clamp_min(torch.finfo(guide.dtype).tiny)
 
+    def guide_reach(self, ndim: int) -> list[int]:
+        """As :meth:`OffsetNeighborhood.guide_reach`: four standard deviations, where the Gaussian is cut off."""
+        if self.bandwidth == "auto":
+            raise ValueError('expected a bandwidth in numbers, got "auto", which looks at all of the guide')
+        return [max(1, round(4 * self.smoothing / s)) if self.smoothing else 0 for s in self.voxel_sizes(ndim)]
+
     def _spread(self, x: Tensor) -> Tensor:
         """``Σ_j G_ij x_j``, axis by axis; ``G_ij`` is what voxel ``j`` holds of a Gaussian around ``i``."""
         for axis, size in enumerate(self.voxel_sizes(x.ndim - 2)):
@@ -104,7 +111,7 @@ class ContrastNeighborhood(OffsetNeighborhood):
 def _contrast(guide: Tensor, offset: Offset) -> Tensor:
     """``‖I_i − I_j‖²`` of each pair."""
     a, b = pairs(guide, offset)
-    return (b - a).square_().sum(1, keepdim=True)
+    return ordered_sum((b - a).square_())
 
 
 def _both(exists: Tensor, offset: Offset) -> Tensor:

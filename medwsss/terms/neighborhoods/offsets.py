@@ -51,6 +51,14 @@ class OffsetNeighborhood(Neighborhood):
             exists: ``B 1 *S`` bool, false where there is no image (``VOID``): such pairs weigh 0.
         """
 
+    def guide_reach(self, ndim: int) -> list[int]:
+        """How far from a pair's two voxels, along each axis, the guide has a say in its weight.
+
+        Raises:
+            ValueError: where all of the guide has one.
+        """
+        return [0] * ndim
+
     def weights(self, guide: Tensor, exists: Tensor | None = None) -> list[Tensor]:
         """``w_ij`` for each of :meth:`offsets`.
 
