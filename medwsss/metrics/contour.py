@@ -53,7 +53,7 @@ class ContourFMetric(ClassMetric):
             raise ValueError(f"expected a tolerance of 0 or more, got {tolerance}")
         self.tolerance, self.unit, self.accumulate = tolerance, unit, accumulate
 
-    def _compute_tensor(self, y_pred: Tensor, y: Tensor, **kwargs: Any) -> Tensor:
+    def _compute_tensor(self, y_pred: Tensor, y: Tensor, **kwargs: Any) -> Tensor:  # type: ignore[override]
         """``B × 7 × (K − 1)``: matched and all contour of prediction, of truth, then ``|P ∩ T|``, ``|P|``, ``|T|``."""
         masks = self.masks(y_pred, y)
         shape = masks.truth.shape[2:]
@@ -73,7 +73,7 @@ class ContourFMetric(ClassMetric):
         return settle(f, pred > 0, truth > 0, 0.0)
 
     def _counted(self) -> Tensor:
-        counts = super().get_buffer().double()
+        counts: Tensor = super().get_buffer().double()
         return counts.sum(0, keepdim=True) if self.accumulate == "global" else counts
 
 
@@ -83,7 +83,8 @@ class RegionAndContourMetric(ContourFMetric):
     def get_buffer(self) -> Tensor:
         """J&F, ``cases × (K − 1)``, or ``1 × (K − 1)``."""
         both, pred, truth = self._counted()[:, 4:].unbind(1)
-        return (both / (pred + truth - both) + super().get_buffer()) / 2  # 0 / 0 and NaN for a class in neither
+        j = both / (pred + truth - both)
+        return (j + super().get_buffer()) / 2  # 0 / 0 and NaN for a class in neither
 
 
 def _counts(pred: np.ndarray, truth: np.ndarray, step: list[float], reach: float) -> list[int]:
