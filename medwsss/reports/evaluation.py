@@ -25,6 +25,8 @@ __all__ = ["chosen_cases", "write_evaluation"]
 
 Row = Mapping[str, Any]
 
+_FEW = 10  # patients, below which the bootstrap's percentiles miss much of what another sample would give
+
 _POLICY = (
     "A class that is in neither prediction nor truth of a case is left out of all means. One that is in only one of "
     "them counts as 0, and as the diagonal of the volume in distances. Voxels without a label don't count."

@@ -12,7 +12,7 @@ import torch
 
 from tests.bundles import bundle
 from tests.bundles.photographs import BUNDLE, TINY, config, read, resolved, workflow
-from tests.bundles.test_configs import SCHEMA, undeclared_classes
+from tests.bundles.test_configs import NEW_IN_EVALUATION, SCHEMA, undeclared_classes
 
 NAMES = sorted(path.stem for path in BUNDLE.glob("*.json"))
 OVERLAYS = sorted(set(NAMES) - {"train", "inference", "metadata"})
