@@ -85,6 +85,8 @@ def write_evaluation(
     patients = len(set(scores.patients))
     count = f"{len(scores.cases)} cases of {patients} patients"
     told = "Patients are by the list's key 'patient', where that is missing by names of files. "
+    if patients < _FEW:
+        told += f"Intervals of fewer than {_FEW} patients are too narrow. "
     found = (
         f"<p>{count}. {told}"
         + ("Figures are agreement with strokes, no scores of masks." if strokes else "")

@@ -179,7 +179,15 @@ def test_the_page(evaluated):
     assert [attributes["id"] for attributes in of["input"]] == [
         *("show-prediction", "show-truth", "show-error", "show-class-1", "show-class-2")
     ]
-    for said in ("5 cases of 3 patients", "Worst case 1: ", "Median case: ", "Best case: ", "At 2 mm.", "5 items"):
+    for said in (
+        "5 cases of 3 patients",
+        "Worst case 1: ",
+        "Median case: ",
+        "Best case: ",
+        "At 2 mm.",
+        "5 items",
+        "too narrow",
+    ):
         assert said in page.text
     assert "<vessel>" in page.text and "lam" in page.text and "$1" not in page.text
     assert page.text.index("Worst case 1") < page.text.index("Worst case 2") < page.text.index("Median case")
