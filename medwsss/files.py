@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,5 +105,14 @@ def read_json(path: str | os.PathLike, what: str = "a JSON object") -> dict[str,
 
 
 def write_json(content: Any, path: str | os.PathLike) -> None:
-    """Indented JSON, whole or not at all."""
-    write_atomically(memoryview((json.dumps(content, indent=2) + "\n").encode()), Path(path))
+    """Indented JSON, whole or not at all; NaN, which JSON does not know, is null."""
+    text = json.dumps(_without_nan(content), indent=2)
+    write_atomically(memoryview((text + "\n").encode()), Path(path))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _without_nan(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(v) for v in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

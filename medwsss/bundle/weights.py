@@ -11,7 +11,7 @@ from monai.config import PathLike
 from torch import Tensor
 from torch.nn import Module
 
-from medwsss.files import load_verified
+from medwsss.files import bare, load_verified
 
 __all__ = ["load_weights"]
 
@@ -26,6 +26,7 @@ def load_weights(network: Network, path: PathLike) -> Network:
         ValueError: naming the file, where there is none, where it is damaged or something else, and where its weights
             are of another network: with the overrides that would make it this one.
     """
+    own = bare(network)  # as files have it, whatever the number of processes
     path = Path(str(path))
     if not path.is_file():
         raise ValueError(
@@ -42,11 +43,11 @@ def load_weights(network: Network, path: PathLike) -> Network:
     state = content.get("network", content) if isinstance(content, Mapping) else content
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"expected weights that training wrote, got something else in {path}")
-    if problem := _difference(network.state_dict(), state):
+    if problem := _difference(own.state_dict(), state):
         raise ValueError(f"expected the weights of this network, got {problem} in {path}")
     if bad := [name for name, value in state.items() if not value.isfinite().all()]:
         raise ValueError(f"expected finite weights, got NaN or infinity in {bad[0]} of {path}")
-    network.load_state_dict(state)
+    own.load_state_dict(state)
     return network
 
 

@@ -7,6 +7,8 @@ from medwsss.files import save_atomically
 from medwsss.handlers.best_model import BestModel, LastModel
 from medwsss.handlers.checkpoint import FullCheckpoint
 from medwsss.handlers.diagnostics import PseudoLabelDiagnostics
+from medwsss.handlers.evaluation import EvaluationReport
+from medwsss.handlers.evaluation_metrics import evaluation_metrics
 from medwsss.handlers.nan_guard import NonFiniteGuard
 from medwsss.handlers.pictures import PictureHandler
 from medwsss.handlers.pseudo_label import PseudoLabelHandler
@@ -17,6 +19,7 @@ from medwsss.handlers.volume_labels import VolumeLabelHandler
 __all__ = [
     "BestModel",
     "EpochSeeder",
+    "EvaluationReport",
     "FullCheckpoint",
     "LastModel",
     "NonFiniteGuard",
@@ -25,5 +28,6 @@ __all__ = [
     "PseudoLabelHandler",
     "ReportHandler",
     "VolumeLabelHandler",
+    "evaluation_metrics",
     "save_atomically",
 ]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from math import isnan, nan
@@ -16,7 +15,7 @@ from ignite.engine import Engine, Events
 from monai.engines import Workflow
 from torch import Tensor
 
-from medwsss.files import write_atomically
+from medwsss.files import write_json
 from medwsss.handlers.diagnostics import PseudoLabelDiagnostics
 
 __all__ = ["ReportHandler"]
@@ -131,7 +130,7 @@ class ReportHandler:
             "files": files,
         }
         path = self.output_dir / "report.json"
-        write_atomically(memoryview((json.dumps(_without_nan(report), indent=2) + "\n").encode()), path)
+        write_json(report, path)
         print("\n" + self._text(files), flush=True)
         self.logger.info("report: %s", path)
 
@@ -148,10 +147,11 @@ class ReportHandler:
             width = max(map(len, rows))
             lines = [
                 f"{self._title()}, best epoch {self.best['epoch']}",
-                " " * width + "".join(f"{t:>12}" for t in figures),
+                " " * width + "".join(f"{t:>{max(12, len(t) + 2)}}" for t in figures),
             ]
             lines += [
-                f"{row:{width}}" + "".join(f"{_number(column.get(row, nan)):>12}" for column in figures.values())
+                f"{row:{width}}"
+                + "".join(f"{_number(column.get(row, nan)):>{max(12, len(t) + 2)}}" for t, column in figures.items())
                 for row in rows
             ]
         if figures := self.diagnostics.figures:
@@ -168,12 +168,3 @@ class ReportHandler:
 
 def _number(value: float) -> str:
     return "–" if isnan(value) else f"{value:.3f}"
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON knows no NaN: null instead."""
-    if isinstance(value, Mapping):
-        return {k: _without_nan(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(v) for v in value]
-    return None if isinstance(value, float) and isnan(value) else value

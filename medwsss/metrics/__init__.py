@@ -3,9 +3,25 @@
 
 from __future__ import annotations
 
+from medwsss.metrics.calibration import CalibrationMetric, calibration_error
+from medwsss.metrics.contour import ContourFMetric, RegionAndContourMetric
 from medwsss.metrics.mean_iou import MeanIoUMetric
 from medwsss.metrics.pseudo_labels import decided_by
 from medwsss.metrics.seeds import seeds_by_class
-from medwsss.metrics.segmentation import ClassDiceMetric, ClassHausdorffMetric
+from medwsss.metrics.segmentation import ClassDiceMetric, ClassIoUMetric
+from medwsss.metrics.surfaces import ClassHausdorffMetric, ClassSurfaceDiceMetric, ClassSurfaceDistanceMetric
 
-__all__ = ["ClassDiceMetric", "ClassHausdorffMetric", "MeanIoUMetric", "decided_by", "seeds_by_class"]
+__all__ = [
+    "CalibrationMetric",
+    "ClassDiceMetric",
+    "ClassHausdorffMetric",
+    "ClassIoUMetric",
+    "ClassSurfaceDiceMetric",
+    "ClassSurfaceDistanceMetric",
+    "ContourFMetric",
+    "MeanIoUMetric",
+    "RegionAndContourMetric",
+    "calibration_error",
+    "decided_by",
+    "seeds_by_class",
+]

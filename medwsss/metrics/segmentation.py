@@ -1,32 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MONAI's Dice and Hausdorff distance on class maps, with unlabelled voxels left out and every empty case spelt out.
+"""MONAI's metrics on class maps, with unlabelled voxels left out and every empty case spelt out, the same everywhere.
 
 For each case and foreground class:
 
-=====================================  =======  ==================================
-case                                   Dice     Hausdorff distance
-=====================================  =======  ==================================
-class in neither truth nor prediction  NaN      NaN (both are left out of means)
-class in one of them only              0        diagonal of the volume in mm
-=====================================  =======  ==================================
+=====================================  ======================================  ==================================
+case                                   Dice, IoU, surface Dice, contour F, J&F  HD95, ASSD
+=====================================  ======================================  ==================================
+class in neither truth nor prediction  NaN                                     NaN (both are left out of means)
+class in one of them only              0                                       diagonal of the volume in mm
+=====================================  ======================================  ==================================
 
 A mean over nothing is NaN as well, and never the 0 that would be the worst Dice and the best distance.
 """
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from monai.metrics import CumulativeIterationMetric, compute_dice, compute_hausdorff_distance, do_metric_reduction
+from monai.metrics import CumulativeIterationMetric, compute_dice, compute_iou, do_metric_reduction
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
 from medwsss.terms.simplex import one_hot, seed_mask
 
-__all__ = ["ClassDiceMetric", "ClassHausdorffMetric"]
+__all__ = ["ClassDiceMetric", "ClassIoUMetric"]
+
+
+class Masks(NamedTuple):
+    """What counts of a batch: one-hot ``B K *S``, empty where the truth says nothing, and mm a voxel and axis."""
+
+    pred: Tensor
+    truth: Tensor
+    spacing: list[float]
 
 
 class ClassMetric(CumulativeIterationMetric):
@@ -45,26 +52,15 @@ class ClassMetric(CumulativeIterationMetric):
         super().__init__()
         self.num_classes = num_classes
 
-    def _compute_tensor(self, y_pred: Tensor, y: Tensor, **kwargs: Any) -> Tensor:  # type: ignore[override]
+    def masks(self, y_pred: Tensor, y: Tensor) -> Masks:
+        """Of class maps."""
         spacing = getattr(y, "pixdim", None)
         space = y.ndim - 2
         spacing = [1.0] * space if spacing is None else torch.as_tensor(spacing).flatten()[:space].tolist()
         pred, truth = (convert_to_tensor(x, track_meta=False).long() for x in (y_pred, y))
         counts = seed_mask(truth)
         pred_hot = one_hot(torch.where(counts, pred, 0), self.num_classes) * counts
-        truth_hot = one_hot(truth, self.num_classes)
-        predicted, present = (hot[:, 1:].flatten(2).any(-1) for hot in (pred_hot, truth_hot))
-        values = self.figure(pred_hot, truth_hot, spacing)
-        values = torch.where(predicted ^ present, self.miss(truth, spacing), values)
-        return torch.where(predicted | present, values, torch.nan)
-
-    @abstractmethod
-    def figure(self, pred: Tensor, truth: Tensor, spacing: list[float]) -> Tensor:
-        """The figure of one-hot maps ``B K *S``, ``B × (K − 1)``."""
-
-    @abstractmethod
-    def miss(self, truth: Tensor, spacing: list[float]) -> float:
-        """What a class is worth that only one of truth and prediction has."""
+        return Masks(pred_hot, one_hot(truth, self.num_classes), spacing)
 
     def aggregate(self, reduction: str = "mean") -> Tensor:
         """Mean over classes of each case, then over cases, NaN left out; NaN where nothing is left."""
@@ -73,8 +69,31 @@ class ClassMetric(CumulativeIterationMetric):
         return figures
 
 
-class ClassDiceMetric(ClassMetric):
-    """Dice of each class, 0 for a missed or invented one.
+class CaseMetric(ClassMetric):
+    """One that measures each case by itself."""
+
+    def _compute_tensor(self, y_pred: Tensor, y: Tensor, **kwargs: Any) -> Tensor:  # type: ignore[override]
+        masks = self.masks(y_pred, y)
+        predicted, present = (hot[:, 1:].flatten(2).any(-1) for hot in (masks.pred, masks.truth))
+        return settle(self.figure(masks), predicted, present, self.miss(masks))
+
+    @abstractmethod
+    def figure(self, masks: Masks) -> Tensor:
+        """The figure, ``B × (K − 1)``, of whatever value where a class is missing from prediction or truth."""
+
+    def miss(self, masks: Masks) -> float:
+        """What a class is worth that only one of truth and prediction has."""
+        return 0.0
+
+
+def settle(values: Tensor, predicted: Tensor, present: Tensor, miss: float) -> Tensor:
+    """The table above: ``values`` where a class is in both, ``miss`` where in one, NaN where in none."""
+    values = torch.where(predicted ^ present, miss, values)
+    return torch.where(predicted | present, values, torch.nan)
+
+
+class ClassDiceMetric(CaseMetric):
+    """Dice of each class, ``2 |P ∩ T| / (|P| + |T|)``, 0 for a missed or invented one.
 
     Example:
         >>> dice = ClassDiceMetric(num_classes=3)
@@ -84,40 +103,18 @@ class ClassDiceMetric(ClassMetric):
         0.5
     """
 
-    def figure(self, pred: Tensor, truth: Tensor, spacing: list[float]) -> Tensor:
-        """``2 |P ∩ T| / (|P| + |T|)``."""
-        return compute_dice(pred, truth, include_background=False, ignore_empty=False)
-
-    def miss(self, truth: Tensor, spacing: list[float]) -> float:
-        """0."""
-        return 0.0
+    def figure(self, masks: Masks) -> Tensor:
+        """Dice."""
+        return compute_dice(masks.pred, masks.truth, include_background=False, ignore_empty=False)
 
 
-class ClassHausdorffMetric(ClassMetric):
-    """Hausdorff distance of each class in mm, by the spacing of each case's own affine; the diagonal for a miss.
+class ClassIoUMetric(CaseMetric):
+    """Intersection over union of each case and class, ``|P ∩ T| / |P ∪ T|``, DAVIS's J.
 
-    Args:
-        num_classes: ``K``.
-        percentile: 95 for HD95.
+    The field's mIoU of photographs is another thing, :class:`~medwsss.metrics.MeanIoUMetric`: one quotient a class, of
+    sums over all images.
     """
 
-    def __init__(self, num_classes: int, percentile: float = 95) -> None:
-        super().__init__(num_classes)
-        self.percentile = percentile
-
-    def figure(self, pred: Tensor, truth: Tensor, spacing: list[float]) -> Tensor:
-        """The larger of both directions' percentiles of surface distances."""
-        both = (pred.flatten(2).any(-1) & truth.flatten(2).any(-1))[:, 1:]
-        distances = torch.full(both.shape, torch.nan, device=pred.device)
-        for b, c in both.nonzero().tolist():  # MONAI warns of each empty class; those are settled above
-            one = (slice(b, b + 1), slice(c + 1, c + 2))
-            with warnings.catch_warnings():  # MONAI 1.6 calls a function of its own in a way it has deprecated
-                warnings.simplefilter("ignore", FutureWarning)
-                distances[b, c] = compute_hausdorff_distance(
-                    pred[one], truth[one], include_background=True, percentile=self.percentile, spacing=spacing
-                ).item()
-        return distances
-
-    def miss(self, truth: Tensor, spacing: list[float]) -> float:
-        """The volume's diagonal."""
-        return float(torch.tensor([n * s for n, s in zip(truth.shape[2:], spacing)]).norm())
+    def figure(self, masks: Masks) -> Tensor:
+        """IoU."""
+        return compute_iou(masks.pred, masks.truth, include_background=False, ignore_empty=False)

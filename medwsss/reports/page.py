@@ -1,33 +1,74 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a check as one page that needs nothing else: tables, problems, and a contact sheet of cases."""
+"""Pages that need nothing else: one file, no scripts, nothing fetched; and that of a check."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from importlib.resources import files
 from pathlib import Path
+from string import Template
 
 from matplotlib.image import imsave
 from torch import Tensor
 
+from medwsss.files import write_atomically
+from medwsss.reports.markup import element
 from medwsss.reports.pictures import render
 
-_HEAD = """<!doctype html>
+__all__ = ["page", "picture_of", "section", "table", "write_page"]
+
+_PAGE = Template("""<!doctype html>
 <html lang="en">
+<head>
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title}</title>
+<title>$title</title>
 <style>
-body {{ font: 15px/1.5 sans-serif; max-width: 80em; margin: 2em auto; padding: 0 1em; }}
-pre {{ background: #f4f4f4; padding: 1em; overflow: auto; }}
-.error {{ color: #b00020; }} .warning {{ color: #8a5a00; }}
-.sheet {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(24em, 1fr)); gap: 1em; }}
-figure {{ margin: 0; }} img {{ max-width: 100%; }} figcaption {{ font-size: 13px; overflow-wrap: anywhere; }}
-</style>
-<h1>{title}</h1>
-"""
+$style</style>
+</head>
+<body>
+<main>
+<h1>$title</h1>
+$body</main>
+</body>
+</html>
+""")
+
+
+def page(path: Path, title: str, body: Iterable[str], style: str = "") -> None:
+    """Write a page.
+
+    Args:
+        path: the file.
+        title: its heading.
+        body: pieces of HTML.
+        style: rules beside those of all pages.
+    """
+    style = files("medwsss.reports").joinpath("page.css").read_text("utf-8") + style
+    text = _PAGE.substitute(title=escape(title), style=style, body="".join(body))
+    write_atomically(memoryview(text.encode()), path)
+
+
+def section(title: str, *body: str) -> str:
+    """Pieces of HTML below a heading; nothing without any."""
+    return f"<section>\n<h2>{escape(title)}</h2>\n{''.join(body)}</section>\n" if any(body) else ""
+
+
+def table(caption: str, titles: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+    """Cells are HTML, the first of each row is its heading. What is too wide for the screen is moved sideways."""
+    cells = ([element("th", first, scope="row"), *(element("td", cell) for cell in rest)] for first, *rest in rows)
+    content = element(
+        "table",
+        element("caption", element("span", escape(caption))),
+        element("thead", element("tr", *(element("th", title, scope="col") for title in titles))),
+        element("tbody", "\n", *(element("tr", *line) + "\n" for line in cells)),
+        class_=kind,
+    )
+    return element("div", content, class_="scroll", role="region", tabindex=0, aria_label=caption) + "\n"
 
 
 def picture_of(
@@ -48,7 +89,7 @@ def write_page(
     warnings: Sequence[str],
     pictures: Sequence[tuple[str, str, bytes]],
 ) -> None:
-    """Write the page.
+    """Write the page of a check.
 
     Args:
         path: the file.
@@ -59,16 +100,19 @@ def write_page(
         warnings: what one ought to know.
         pictures: section, file name and PNG of some cases.
     """
-    parts = [_HEAD.format(title=escape(title)), f"<p>{len(errors)} errors, {len(warnings)} warnings</p>\n<ul>\n"]
-    for kind, texts in (("error", errors), ("warning", warnings)):
-        parts += ['<li class="%s">%s</li>\n' % (kind, escape(text)) for text in texts]
-    parts.append("</ul>\n")
+    parts = [f"<p>{len(errors)} errors, {len(warnings)} warnings</p>\n"]
+    told = [(kind, text) for kind, texts in (("error", errors), ("warning", warnings)) for text in texts]
+    if told:
+        items = (element("li", f"{kind}: {escape(text)}", class_=f"{kind}-text") for kind, text in told)
+        parts.append(element("ul", *items))
     parts += [f"<pre>{escape(text)}</pre>\n" for text in [*tables.values(), plan] if text]
-    parts.append('<div class="sheet">\n')
-    for section, name, picture in pictures:
-        data = base64.b64encode(picture).decode()
-        caption = escape(f"{section}: {name}")
-        parts.append('<figure><img alt="%s" src="data:image/png;base64,%s">' % (caption, data))
-        parts.append(f"<figcaption>{caption}</figcaption></figure>\n")
-    parts.append("</div>\n</html>\n")
-    path.write_text("".join(parts), encoding="utf-8")
+    figures = [
+        element(
+            "figure",
+            element("img", alt=f"{part}: {name}", src="data:image/png;base64," + base64.b64encode(picture).decode()),
+            element("figcaption", escape(f"{part}: {name}")),
+        )
+        for part, name, picture in pictures
+    ]
+    parts.append(element("div", "\n", *figures, class_="sheet"))
+    page(path, title, parts)

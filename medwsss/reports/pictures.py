@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from monai.utils import convert_to_numpy
@@ -15,13 +16,16 @@ from torch import Tensor
 
 from medwsss.keys import UNLABELED, VOID
 
-__all__ = ["class_colors", "render"]
+__all__ = ["class_colors", "render", "stretch"]
+
+# Okabe and Ito's colours, which the colour-blind tell apart, those most unlike each other and grey first
+_OKABE_ITO = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442", "#D55E00")
 
 
 def class_colors(count: int) -> np.ndarray:
-    """``count`` x 3 colours in [0, 1]: slate for background, then matplotlib's ``tab10`` and ``tab20b``, repeated."""
-    maps = matplotlib.colormaps
-    palette = [(0.30, 0.36, 0.46), *maps["tab10"].colors, *maps["tab20b"].colors]  # type: ignore[attr-defined]
+    """``count`` x 3 colours in [0, 1]: slate for background, Okabe and Ito's, ``tab20b``, repeated."""
+    more = matplotlib.colormaps["tab20b"].colors  # type: ignore[attr-defined]
+    palette = [(0.30, 0.36, 0.46), *map(to_rgb, _OKABE_ITO), *more]
     return np.array([palette[k % len(palette)] for k in range(count)])
 
 
@@ -63,7 +67,7 @@ def render(
     )
     plane = _plane((reference > 0) & (reference < VOID))
 
-    grey = _stretch(convert_to_numpy(image)[(slice(None), *plane)])
+    grey = stretch(convert_to_numpy(image)[(slice(None), *plane)])
     columns = {"image": grey, **{name: _paint(grey, classes[plane], colors) for name, classes in maps.items()}}
     if pseudo_label is not None:
         columns["pseudo-label"] = np.einsum(
@@ -100,8 +104,8 @@ def _plane(foreground: np.ndarray) -> tuple[slice | int, ...]:
     return tuple(index)
 
 
-def _stretch(image: np.ndarray) -> np.ndarray:
-    """``C X Y`` of any range to ``X Y 3`` in [0, 1]."""
+def stretch(image: np.ndarray) -> np.ndarray:
+    """``C *S`` of any range to ``*S 3`` in [0, 1], from its 1st to its 99th percentile; NaN is black."""
     channels = image if len(image) == 3 else image[:1].repeat(3, 0)
     known = channels[np.isfinite(channels)]
     low, high = np.percentile(known, (1, 99)) if known.size else (0, 1)

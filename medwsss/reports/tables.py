@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import mean, stdev
 
 import numpy as np
@@ -30,10 +30,13 @@ def spread(figures: Sequence[float | None], digits: int) -> str:
     return f"{mean(values):.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
 
 
-def interval(differences: np.ndarray) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the mean (percentiles, 10,000 resamples, always the same ones)."""
-    draws = np.random.default_rng(0).integers(len(differences), size=(RESAMPLES, len(differences)))
-    low, high = np.percentile(differences[draws].mean(1), (2.5, 97.5))
+def interval(
+    values: np.ndarray, statistic: Callable[[np.ndarray], float] | None = None, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the mean, or another statistic (percentiles, 10,000 draws, always the same)."""
+    draws = np.random.default_rng(0).integers(len(values), size=(resamples, len(values)))
+    found = values[draws].mean(1) if statistic is None else [statistic(values[draw]) for draw in draws]
+    low, high = np.percentile(found, (2.5, 97.5))
     return float(low), float(high)
 
 

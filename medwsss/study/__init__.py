@@ -10,6 +10,7 @@ from medwsss.study.findings import Findings, examine
 from medwsss.study.images import check_images
 from medwsss.study.inputs import find_inputs
 from medwsss.study.mapping import MapWeakLabels
+from medwsss.study.patients import patients_by_image
 from medwsss.study.plan import Plan, check_patch_size, plan_training
 from medwsss.study.problems import raise_problems
 from medwsss.study.readers import StudyReader
@@ -36,6 +37,7 @@ __all__ = [
     "find_inputs",
     "label_mapper",
     "load_datalist",
+    "patients_by_image",
     "plan_training",
     "plan_validation",
     "raise_problems",

@@ -14,7 +14,7 @@ from monai.utils import ensure_tuple
 from medwsss.keys import IMAGE
 from medwsss.study.readers import stem_of
 
-__all__ = ["find_shared", "patient_of", "patients_of"]
+__all__ = ["find_shared", "patient_of", "patients_by_image", "patients_of"]
 
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")  # BIDS
 _KINDS = (  # of pictures: modality, phase, side, and what a picture is called
@@ -74,6 +74,16 @@ def patients_of(items: Sequence[Mapping[str, Any]]) -> list[tuple[str, bool]]:
             patient = sequence
         names.append((patient, certain))
     return names
+
+
+def patients_by_image(items: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """:py:func:`patients_of` items by the name of each one's image, or the first file of it.
+
+    Example:
+        >>> patients_by_image([{"image": "p022_frame01.nii.gz"}, {"image": ["a_0.nii", "a_1.nii"], "patient": 7}])
+        {'p022_frame01.nii.gz': 'p022', 'a_0.nii': '7'}
+    """
+    return {str(ensure_tuple(item[IMAGE])[0]): patient for item, (patient, _) in zip(items, patients_of(items))}
 
 
 def _sequence(name: str) -> str:

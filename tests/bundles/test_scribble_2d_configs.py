@@ -12,7 +12,7 @@ import torch
 
 from tests.bundles import bundle
 from tests.bundles.photographs import BUNDLE, TINY, config, read, resolved, workflow
-from tests.bundles.test_configs import SCHEMA, undeclared_classes
+from tests.bundles.test_configs import NEW_IN_EVALUATION, SCHEMA, undeclared_classes
 
 NAMES = sorted(path.stem for path in BUNDLE.glob("*.json"))
 OVERLAYS = sorted(set(NAMES) - {"train", "inference", "metadata"})
@@ -79,7 +79,7 @@ def test_every_reference_to_the_other_bundle_has_its_own_name():
 def test_overlays_overlay_something(name):
     """A mistyped id in an overlay is a new, unread one."""
     train = read("train")
-    for key in set(read(name)) - {"evaluating", "run_dir"}:
+    for key in set(read(name)) - NEW_IN_EVALUATION:
         section = train
         for part in key.split("#"):
             assert part in section, f"{key} is not in train.json"

@@ -34,8 +34,9 @@ def test_evaluation_is_of_the_saved_predictions(study, trained, tmp_path):
     output = {"dataset_dir": str(study), "output_dir": str(tmp_path), "model_file": str(trained / "model.pt")}
     execute(workflow("train", "evaluate", **{**TINY, **output}))
     report = json.loads((tmp_path / "evaluation" / "report.json").read_text())["validation"]["Dice"]
-    with open(tmp_path / "evaluation" / "val_mean_dice_raw.csv") as file:
-        assert len(list(csv.reader(file, delimiter="\t"))) == 3  # a header and two cases
+    with open(tmp_path / "evaluation" / "cases.csv") as file:
+        assert len(list(csv.DictReader(file))) == 2 * 4  # cases and classes
+    assert (tmp_path / "evaluation" / "report.html").stat().st_size > 10_000
 
     infer(study / "images", trained, tmp_path / "predictions")
     cases = sorted((study / "labels").glob("validation_*"))

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""mIoU from one confusion matrix: by hand, by scikit-learn's definition in NumPy, and over two processes."""
+"""mIoU from one confusion matrix: by hand, by scikit-learn's definition in NumPy."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 
 from medwsss.keys import UNLABELED, VOID
 from medwsss.metrics import MeanIoUMetric
-from tests.toy_training import processes
 
 
 def score(num_classes, *cases):
@@ -59,26 +57,3 @@ def test_counts_are_exact_beyond_float32():
     metric([many], [many])
     metric([torch.tensor([[1]])], [torch.tensor([[0]])])
     assert metric.get_buffer()[0, 0].item() == 2**24 / (2**24 + 1)
-
-
-def one_of_two(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    metric = MeanIoUMetric(2)
-    cases = [([[0, 1, 1]], [[0, 0, 1]]), ([[1, 1, 1, 1, 1, 0]], [[1, 1, 1, 1, 1, 1]]), ([[0]], [[0]])]
-    for pred, truth in cases[rank::2]:  # two cases here, one there
-        metric([torch.tensor(pred)[None]], [torch.tensor(truth)[None]])
-    torch.save(metric.get_buffer(), folder / f"{rank}.pt")
-    dist.destroy_process_group()
-
-
-@pytest.mark.slow
-def test_two_processes_have_one_confusion_matrix(tmp_path):
-    workers = [processes.Process(target=one_of_two, args=(rank, tmp_path)) for rank in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    for rank in range(2):
-        iou = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        assert iou[0].tolist() == pytest.approx([2 / 4, 6 / 8])

@@ -8,7 +8,15 @@ import torch
 from monai.data import MetaTensor
 
 from medwsss.keys import UNLABELED, VOID
-from medwsss.metrics import ClassDiceMetric, ClassHausdorffMetric
+from medwsss.metrics import (
+    ClassDiceMetric,
+    ClassHausdorffMetric,
+    ClassIoUMetric,
+    ClassSurfaceDiceMetric,
+    ClassSurfaceDistanceMetric,
+    ContourFMetric,
+    RegionAndContourMetric,
+)
 
 
 def maps(pred: list[int], truth: list[int], spacing: float = 1.0) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
@@ -41,13 +49,29 @@ def test_unlabelled_and_void_voxels_do_not_count(ignored: int) -> None:
     assert values(ClassDiceMetric(2), [0, 1, 1, 0], [1, 1, ignored, 0]) == pytest.approx([2 / 3])
 
 
-def test_a_miss_and_an_invention_score_worst_and_a_common_absence_not_at_all() -> None:
-    missed, invented = ([0, 0, 0, 0], [0, 1, 1, 0]), ([0, 1, 1, 0], [0, 0, 0, 0])
-    for case in (missed, invented):
-        assert values(ClassDiceMetric(2), *case) == [0.0]
-        assert values(ClassHausdorffMetric(2), *case, spacing=2.5) == pytest.approx([4 * 2.5])  # the diagonal, in mm
-    for metric in (ClassDiceMetric(2), ClassHausdorffMetric(2)):
-        assert math.isnan(values(metric, [0, 0], [0, 0])[0])
+EVERY = {
+    "Dice": (ClassDiceMetric, 0, 1),
+    "IoU": (ClassIoUMetric, 0, 1),
+    "surface Dice": (ClassSurfaceDiceMetric, 0, 1),
+    "contour F": (ContourFMetric, 0, 1),
+    "J&F": (RegionAndContourMetric, 0, 1),
+    "HD95": (ClassHausdorffMetric, 12.5, 0),  # the diagonal of 3 x 4 voxels of 2.5 mm
+    "ASSD": (ClassSurfaceDistanceMetric, 12.5, 0),
+}
+
+
+@pytest.mark.parametrize("kind, miss, best", EVERY.values(), ids=EVERY)
+def test_the_table_of_empty_cases(kind: type, miss: float, best: float) -> None:
+    """One policy for all figures, and means that leave NaN out."""
+    empty, some = torch.zeros(1, 1, 3, 4, dtype=torch.long), torch.zeros(1, 1, 3, 4, dtype=torch.long)
+    some[..., 1, 1:3] = 1
+    affine = torch.diag(torch.tensor([2.5, 2.5, 1, 1]))
+    table = [((empty, empty), math.nan), ((empty, some), miss), ((some, empty), miss), ((some, some), best)]
+    metric = kind(2)
+    for (pred, truth), _ in table:
+        metric([pred[0]], [MetaTensor(truth[0], affine=affine)])
+    assert metric.get_buffer().flatten().tolist() == pytest.approx([value for _, value in table], nan_ok=True)
+    assert metric.aggregate().item() == pytest.approx((2 * miss + best) / 3)
 
 
 def test_hausdorff_is_in_mm_of_the_cases_own_spacing() -> None:
