@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from skimage.measure import label
 from torch import Tensor
 
 from medwsss.terms.simplex import seed_mask, void_mask
@@ -40,6 +39,8 @@ def seeded_segments(logits: Tensor, scribble: Tensor) -> Tensor:
 
 def _borne_out(classes: np.ndarray, marks: np.ndarray, num_classes: int) -> np.ndarray:
     """Of one sample; −1 are void voxels in ``classes`` and voxels without a seed in ``marks``."""
+    from skimage.measure import label  # late: where nobody asks for it, terms need PyTorch alone
+
     segments = label(classes, background=-1, connectivity=1)
     seeds = marks >= 0
     count = np.zeros((segments.max() + 1, num_classes), int)  # seeds by segment and class

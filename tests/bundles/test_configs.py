@@ -71,7 +71,14 @@ def test_overlays_are_small(name):
     assert (BUNDLE / f"{name}.json").read_text().count("\n") <= 30
 
 
-NEW_IN_EVALUATION = {"evaluating", "evaluation_metrics", "evaluation_handlers", "figure_notes", "surface_tolerance", "run_dir"}
+NEW_IN_EVALUATION = {
+    "evaluating",
+    "evaluation_metrics",
+    "evaluation_handlers",
+    "figure_notes",
+    "surface_tolerance",
+    "run_dir",
+}
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
