@@ -33,7 +33,7 @@ class SeedWatch:
     """
 
     def __init__(self) -> None:
-        self.sums = torch.zeros(3, 0, dtype=torch.float64)
+        self.sums = torch.zeros(4, 0, dtype=torch.float64)
 
     @classmethod
     def of(cls, engine: Engine) -> SeedWatch:
@@ -53,13 +53,13 @@ class SeedWatch:
         return {k: (self.sums[row, k] / self.sums[0, k]).item() for k in self.sums[0].nonzero().flatten().tolist()}
 
     def _reset(self) -> None:
-        self._running = self.sums.new_zeros(3, 0)
+        self._running = self.sums.new_zeros(4, 0)
 
     def _look(self, engine: Engine) -> None:
         output: Any = engine.state.output
         logits, scribble = output[CommonKeys.PRED].detach(), output[CommonKeys.LABEL][SCRIBBLE]
         if not self._running.numel():
-            self._running = self.sums.new_zeros(3, logits.shape[1])
+            self._running = self.sums.new_zeros(4, logits.shape[1])
         if logits.isfinite().all():
             self._running += seeds_by_class(logits, scribble)
 

@@ -276,12 +276,12 @@ def test_pseudo_labels_are_withheld_for_so_many_epochs():
 
 
 def test_a_healthy_training_is_not_touched():
-    """Bit for bit, and without a word."""
+    """Bit for bit, and without a word of loss; that it takes epochs to find the bright half is said."""
     weights = []
     for watched in (True, False):
         engine, diagnostics, _ = training(epochs=6, watched=watched)
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)
+            warnings.filterwarnings("error", "Epoch .* lost classes")
             engine.run()
         weights.append(engine.network.state_dict())
         assert diagnostics.healed == 0
@@ -296,16 +296,28 @@ def test_lost_is_less_than_a_tenth_of_a_guess(mark, lost):
     assert watch([data]).lost == lost  # in warm-up too, where there is no warning
 
 
+def test_a_class_that_is_never_predicted_is_told_of_once():
+    """Two of three classes on an undecided network, not lost by a tenth of a guess; the fifth epoch in a row tells."""
+    data = batch([[0] * 5], [[0] * 5], scribble=[[0, 0, 1, 1, U]])
+    data["output"]["pred"] = torch.tensor([0.6, 0.4, 0.0]).clamp_min(1e-9).log().view(1, 3, 1).expand(1, 3, 5)
+    with pytest.warns(
+        UserWarning, match=r"Epoch 5: .* single seed of classes \[1\] for 5 epochs; train longer"
+    ) as told:
+        seen = watch(*[[data]] * 7)
+    assert len(told) == 1 and seen.unseen == {1: 7} and seen.lost == [] and not seen.healed
+    assert seen.advice and seen.advice.startswith("no seed of classes [1]")
+
+
 def test_seeds_by_class(shape):
     """By a loop over voxels."""
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 4, *shape, generator=generator)
     scribble = torch.tensor([0, 1, 3, U, V])[torch.randint(0, 5, (2, 1, *shape), generator=generator)]
-    expected = torch.zeros(3, 4, dtype=torch.float64)
+    expected = torch.zeros(4, 4, dtype=torch.float64)
     for z, k in zip(logits.movedim(1, -1).reshape(-1, 4), scribble.flatten().tolist()):
         if k < 4:
             sigma = (z[k].exp() / z.exp().sum()).item()
-            expected[:, k] += torch.tensor([1, sigma, -math.log(sigma)], dtype=torch.float64)
+            expected[:, k] += torch.tensor([1, sigma, -math.log(sigma), z.max() == z[k]], dtype=torch.float64)
     torch.testing.assert_close(seeds_by_class(logits, scribble), expected, rtol=1e-5, atol=0)
     assert seeds_by_class(logits, torch.full_like(scribble, U)).count_nonzero() == 0
 
