@@ -34,6 +34,7 @@ class MultiScaleInferer(Inferer):
         ValueError: for no scale or one that is not positive, and for ``multiple_of`` below 1.
 
     Example:
+        >>> import torch
         >>> biased = lambda x: torch.tensor([[[50.0, 0.0], [0.0, 50.0]]])  # left is class 0, whatever the image
         >>> image = torch.zeros(1, 1, 2)
         >>> [MultiScaleInferer(flip=flip)(image, biased)[0, 0].round(decimals=4).tolist() for flip in (False, True)]

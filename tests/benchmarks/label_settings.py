@@ -63,7 +63,8 @@ def whole_cases(folder: Path, number: int) -> tuple[list[Case], Callable[[str], 
     Spacing is the study's.
     """
     files, options = read_command(folder)
-    get = parsed(files, options | {"annotation_key": "scribble", "held_out_share": 0.0}).get_parsed_content
+    options |= {"held_out_share": 0.0}
+    get = parsed(files, options | {"annotation_key": "scribble"}).get_parsed_content
     key = "mask" if "mask" in read_json(get("datalist"), "a data list")["training"][0] else "label"
     masks = parsed(files, options | {"annotation_key": key}).get_parsed_content("train#cases")  # go the scribbles' way
     network, infer, scribbles = get("network_def").eval(), get("validate#inferer"), get("train#cases")
@@ -81,6 +82,9 @@ def whole_cases(folder: Path, number: int) -> tuple[list[Case], Callable[[str], 
 
 def cases(folder: Path, number: int) -> tuple[list[Case], str]:
     """:func:`whole_cases`, as batches of slices where the network is one of slices, and the title of their study."""
+    files, _ = read_command(folder)
+    if any(Path(name).parent != Path("bundles/scribble") for name in files):
+        raise ValueError(f"expected a run of bundles/scribble in {folder}, got one of {', '.join(files)}")
     loaded, get = whole_cases(folder, number)
     axes, spacing = get("spatial_dims"), get("spacing")
     if axes == 2:

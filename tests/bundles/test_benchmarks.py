@@ -34,7 +34,7 @@ def test_a_runs_command_is_read_back(tmp_path):
     assert files == ["bundles/scribble/train.json", "bundles/scribble/acdc.json"]
     assert found == {**options, "eta": 1.0, "output_dir": str(tmp_path / "run")}  # the last one counts
     with pytest.raises(ValueError, match="bundles/scribble in .*other, got one of bundles/scribble_2d/train.json"):
-        label_settings.read_command(write_run(tmp_path / "other", ["scribble_2d/train"], {}))
+        label_settings.cases(write_run(tmp_path / "other", ["scribble_2d/train"], {}), 1)
 
 
 @pytest.mark.parametrize("axes", [2, 3])

@@ -51,7 +51,7 @@ def test_value_is_eq_8_summed_voxel_by_voxel(cross_entropy: str, relaxation: str
 def test_closed_form_gradient(cross_entropy: str, relaxation: str, shape: tuple[int, ...]) -> None:
     problem = energy_of(cross_entropy, relaxation, connectivity=3).bind(*batch_of(2, 3, shape))
     y = distributions(2, 3, shape).requires_grad_()
-    assert torch.autograd.gradcheck(problem.value, y)
+    assert torch.autograd.gradcheck(problem.value, y, fast_mode=True)  # along random directions
     torch.testing.assert_close(problem.gradient(y.detach()), torch.autograd.grad(problem.value(y).sum(), y)[0])
     torch.testing.assert_close(problem.value_and_gradient(y.detach())[0], problem.value(y).detach())
 
