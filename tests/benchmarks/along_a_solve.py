@@ -71,11 +71,13 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     runs = list(dict.fromkeys(line["run"] for line in rows))
     figure, axes = plt.subplots(1, len(runs), figsize=(4 * len(runs) + 1.5, 3.4), squeeze=False, layout="constrained")
     curves: dict[str, Any] = {}
+    colours: dict[str, str] = {}
     for panel, run in zip(axes[0], runs):
         for line in (line for line in rows if line["run"] == run):
-            label = f"{line['opinion']}, η {line['eta']:g}" + ", seeded" * (line["trust"] == "seeded")
-            colour = curves[label].get_color() if label in curves else f"C{len(curves)}"
-            (curves[label],) = panel.semilogx(STEPS, line["dice"], marker="o", color=colour)
+            opinion, seeded = f"{line['opinion']}, η {line['eta']:g}", line["trust"] == "seeded"
+            colour = colours.setdefault(opinion, f"C{len(colours)}")
+            style, label = ("-", f"{opinion}, seeded") if seeded else (":", opinion)
+            (curves[label],) = panel.semilogx(STEPS, line["dice"], style, marker="o", color=colour)
         panel.set(title=run, xlabel="steps on the full grid", ylabel="Dice of pseudo-labels")
     figure.legend(curves.values(), curves.keys(), loc="outside right center", fontsize=8)
     figure.savefig(path, dpi=120)
