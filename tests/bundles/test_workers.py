@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.bundles.bundle import train
 
 multiprocessing.set_start_method("spawn")
-train(Path(sys.argv[1]), Path(sys.argv[2]), epochs=2, warmup_epochs=0, workers=2, labels="volume", refreshes=1)
+train(Path(sys.argv[1]), Path(sys.argv[2]), epochs=2, warmup_epochs=0, workers=1, labels="volume", refreshes=1)
 """
 
 
