@@ -17,4 +17,5 @@ PRED = "pred"  #: class numbers that a network predicted
 OUTPUT = "output"  #: path of the file that a prediction goes to
 MAP_OUTPUT = "output_{}"  #: path of the file that a map beside it goes to, by the map's name
 VOID_MASK = "void"  #: where, on the grid of its file, an image has no voxels
+SETTINGS = "settings.json"  #: file beside a network's weights: what is to be known of it
 FAILURE = "failure"  #: in place of a case that could not be read: what is wrong with it

@@ -33,7 +33,7 @@ ALLOWED = {
     "metrics": {"keys", "terms"},
     "handlers": {"keys", "files", "label_store", "terms", "solvers", "metrics", "reports"},
     "networks": set(),
-    "inferers": {"networks"},
+    "inferers": {"networks", "terms"},
     "engines": {"keys", "bundle"},
     "advice": {
         "keys",

@@ -4,6 +4,6 @@
 from __future__ import annotations
 
 from medwsss.advice.regions import find_regions
-from medwsss.advice.scores import disagreement, doubt, spread, uncertainty
+from medwsss.advice.scores import disagreement, doubt, spread
 
-__all__ = ["disagreement", "doubt", "find_regions", "spread", "uncertainty"]
+__all__ = ["disagreement", "doubt", "find_regions", "spread"]

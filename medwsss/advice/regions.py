@@ -12,9 +12,7 @@ from medwsss.advice.scores import far_from
 
 __all__ = ["find_regions"]
 
-HIGH = (
-    0.02  #: share of the voxels with a score whose scores are high; a person draws on spots, not on halves of an image
-)
+HIGH = 0.02  #: share of the voxels with a score whose scores are high; one draws on spots, not on halves of an image
 
 
 def find_regions(score: np.ndarray, spacing: Sequence[float], reach: float, number: int) -> np.ndarray:

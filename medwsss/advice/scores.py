@@ -3,31 +3,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from torch import Tensor
 
-from medwsss.terms.cross_entropies import cross_entropy
+from medwsss.terms.simplex import uncertainty
 
-__all__ = ["disagreement", "doubt", "far_from", "spread", "uncertainty"]
-
-
-def uncertainty(p: Tensor) -> Tensor:
-    """``H(p_i) / ln K``: 0 where one class has it all, 1 where no class has more than another.
-
-    Shape:
-        - p: ``B K *S`` on the simplex.
-        - output: ``B *S``.
-
-    Example:
-        >>> import torch
-        >>> uncertainty(torch.tensor([[[0.5, 0.89], [0.5, 0.11]]])).round(decimals=2).tolist()
-        [[1.0, 0.5]]
-    """
-    return cross_entropy(p, p) / math.log(p.shape[1])
+__all__ = ["disagreement", "doubt", "far_from", "spread"]
 
 
 def disagreement(y: Tensor, sigma: Tensor) -> Tensor:

@@ -24,9 +24,10 @@ from monai.networks.utils import convert_to_torchscript
 from monai.utils import optional_import
 from torch import Tensor, nn
 
-from medwsss.bundle.run_folder import SETTINGS, read_run
+from medwsss.bundle.run_folder import read_run
 from medwsss.bundle.weights import load_weights
 from medwsss.files import write_atomically
+from medwsss.keys import SETTINGS
 
 __all__ = ["FORMATS", "export_run"]
 

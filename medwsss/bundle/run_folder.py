@@ -29,12 +29,12 @@ from medwsss.bundle.limits import check_options
 from medwsss.bundle.overrides import typed_options
 from medwsss.bundle.running import running_parser
 from medwsss.files import read_json
+from medwsss.keys import SETTINGS
 
-__all__ = ["SETTINGS", "read_run", "trained_settings", "use_run"]
+__all__ = ["read_run", "trained_settings", "use_run"]
 
 logger = logging.getLogger(__name__)
 
-SETTINGS = "settings.json"
 #: How an image goes through the network, which one may change, as opposed to what the network is and what it was shown.
 FREE = ("patch_size", "test_scales", "test_flip", "multiple_of")
 _TARGET = "_target_"

@@ -16,6 +16,7 @@ from ignite.engine import Events
 from monai.engines import Workflow
 
 from medwsss.files import bare, save_atomically, write_json
+from medwsss.keys import SETTINGS
 
 logger = logging.getLogger(__name__)
 
@@ -102,5 +103,5 @@ class LastModel:
 
 def _save(network: torch.nn.Module, path: str | os.PathLike, settings: Mapping[str, Any] | None) -> None:
     if settings is not None:
-        write_json(settings, Path(path).with_name("settings.json"))
+        write_json(settings, Path(path).with_name(SETTINGS))
     save_atomically(bare(network).state_dict(), path)

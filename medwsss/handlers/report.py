@@ -145,13 +145,14 @@ class ReportHandler:
             figures = self.best["figures"]
             rows = list(next(iter(figures.values())))
             width = max(map(len, rows))
+            widths = {title: max(12, len(title) + 2) for title in figures}
             lines = [
                 f"{self._title()}, best epoch {self.best['epoch']}",
-                " " * width + "".join(f"{t:>{max(12, len(t) + 2)}}" for t in figures),
+                " " * width + "".join(f"{title:>{wide}}" for title, wide in widths.items()),
             ]
             lines += [
                 f"{row:{width}}"
-                + "".join(f"{_number(column.get(row, nan)):>{max(12, len(t) + 2)}}" for t, column in figures.items())
+                + "".join(f"{_number(figures[title].get(row, nan)):>{wide}}" for title, wide in widths.items())
                 for row in rows
             ]
         if figures := self.diagnostics.figures:

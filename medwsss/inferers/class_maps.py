@@ -14,6 +14,8 @@ from monai.inferers import Inferer
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
+from medwsss.terms.simplex import uncertainty
+
 __all__ = ["MAPS", "ClassMapInferer", "class_maps"]
 
 MAPS = ("uncertainty", "probabilities")
@@ -22,7 +24,7 @@ MAPS = ("uncertainty", "probabilities")
 def class_maps(sigma: Tensor, maps: Sequence[str] = ()) -> Tensor:
     """Class numbers ``argmax_k σ_k`` of distributions, and maps that go along.
 
-    ``uncertainty`` is the entropy ``−Σ_k σ_k ln σ_k / ln K``, from 0 (sure) to 1 (no idea); ``probabilities`` are σ.
+    ``uncertainty`` is that of :func:`~medwsss.terms.simplex.uncertainty`, 0 (sure) to 1; ``probabilities`` are σ.
 
     Args:
         sigma: ``B K *S``, at least two classes.
@@ -38,7 +40,7 @@ def class_maps(sigma: Tensor, maps: Sequence[str] = ()) -> Tensor:
     """
     out = [sigma.argmax(1, keepdim=True).float()]
     if "uncertainty" in maps:
-        out.append(torch.special.entr(sigma.float()).sum(1, keepdim=True) / math.log(sigma.shape[1]))
+        out.append(uncertainty(sigma.float()).unsqueeze(1))
     if "probabilities" in maps:
         out.append(sigma.float())
     return torch.cat(out, 1)

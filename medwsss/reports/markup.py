@@ -3,9 +3,26 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from html import escape
 
-__all__ = ["element"]
+import numpy as np
+from matplotlib.image import imsave
+
+__all__ = ["data_url", "element", "png"]
+
+
+def png(picture: np.ndarray) -> bytes:
+    """The file of ``H × W × 3`` colours."""
+    stream = io.BytesIO()
+    imsave(stream, np.ascontiguousarray(picture), format="png")
+    return stream.getvalue()
+
+
+def data_url(file: bytes) -> str:
+    """A PNG inside the page."""
+    return "data:image/png;base64," + base64.b64encode(file).decode()
 
 
 def element(name: str, *content: str, **attributes: object) -> str:

@@ -3,22 +3,19 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from html import escape
 
 import numpy as np
 from matplotlib.colors import to_hex
-from matplotlib.image import imsave
 from skimage.measure import find_contours
 
 from medwsss.keys import VOID
-from medwsss.reports.markup import element
+from medwsss.reports.markup import data_url, element, png
 from medwsss.reports.pictures import class_colors
 from medwsss.reports.slices import CaseSlices
 
-__all__ = ["ERRORS", "data_url", "overlay"]
+__all__ = ["ERRORS", "overlay"]
 
 #: kinds of error and their colours, the last two of the classes' palette
 ERRORS = {"missed": "#F0E442", "added": "#D55E00", "confused": "#FFFFFF"}
@@ -42,7 +39,7 @@ def overlay(case: CaseSlices, i: int, label: str, strokes: bool = False) -> str:
     x, y = (step / least for step in case.step)
     truth = np.where(case.truth[i] < VOID, case.truth[i], 0)
     size = {"width": f"{width * x:g}", "height": f"{height * y:g}"}
-    picture = data_url(case.image[i].swapaxes(0, 1))
+    picture = data_url(png(case.image[i].swapaxes(0, 1)))
     masks = (
         _errors(case.pred[i], case.truth[i]),
         _masks(case.truth[i] if strokes else truth, "scribble" if strokes else "truth"),
@@ -58,13 +55,6 @@ def overlay(case: CaseSlices, i: int, label: str, strokes: bool = False) -> str:
         role="img",
         aria_label=label,
     )
-
-
-def data_url(picture: np.ndarray) -> str:
-    """A PNG inside the page."""
-    stream = io.BytesIO()
-    imsave(stream, np.ascontiguousarray(picture), format="png")
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
 def _masks(classes: np.ndarray, layer: str) -> str:

@@ -3,19 +3,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from matplotlib.image import imsave
 from torch import Tensor
 
 from medwsss.files import write_atomically
-from medwsss.reports.markup import element
+from medwsss.reports.markup import data_url, element, png
 from medwsss.reports.pictures import render
 
 __all__ = ["page", "picture_of", "section", "table", "write_page"]
@@ -75,9 +72,7 @@ def picture_of(
     class_names: Sequence[str], title: str, image: Tensor, scribble: Tensor | None, mask: Tensor | None
 ) -> bytes:
     """PNG of an image beside its scribble and mask."""
-    stream = io.BytesIO()
-    imsave(stream, render(image, class_names=class_names, scribble=scribble, label=mask, title=title), format="png")
-    return stream.getvalue()
+    return png(render(image, class_names=class_names, scribble=scribble, label=mask, title=title))
 
 
 def write_page(
@@ -109,7 +104,7 @@ def write_page(
     figures = [
         element(
             "figure",
-            element("img", alt=f"{part}: {name}", src="data:image/png;base64," + base64.b64encode(picture).decode()),
+            element("img", alt=f"{part}: {name}", src=data_url(picture)),
             element("figcaption", escape(f"{part}: {name}")),
         )
         for part, name, picture in pictures

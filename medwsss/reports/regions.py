@@ -14,10 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from monai.transforms import ScaleIntensityRangePercentiles
-from monai.utils import convert_to_numpy
 
-from medwsss.reports.pictures import class_colors
+from medwsss.reports.pictures import class_colors, stretch
 
 __all__ = ["Panel", "draw_panels"]
 
@@ -70,9 +68,7 @@ def draw_panels(panels: Sequence[Panel], class_names: Sequence[str], title: str 
 
 
 def _draw(axes: Axes, panel: Panel, colors: np.ndarray) -> None:
-    scale = ScaleIntensityRangePercentiles(1, 99, 0, 1, clip=True)
-    channels = panel.image if len(panel.image) == 3 else panel.image[:1].repeat(3, 0)
-    axes.imshow(convert_to_numpy(scale(channels)).T, interpolation="nearest", aspect=panel.aspect)
+    axes.imshow(stretch(panel.image).swapaxes(0, 1), interpolation="nearest", aspect=panel.aspect)
     for k, color in enumerate(colors):
         if k and (panel.prediction == k).any():
             _contour(axes, panel.prediction == k, colors=[color], linewidths=1.0)

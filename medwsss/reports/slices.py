@@ -34,7 +34,7 @@ class CaseSlices:
 
     def wrong(self) -> np.ndarray:
         """Pixels of each slice whose class is wrong."""
-        return np.asarray(((self.pred != self.truth) & (self.truth < VOID)).sum((1, 2)))
+        return _wrong(self.pred, self.truth)
 
 
 def wrong_slices(
@@ -60,12 +60,13 @@ def wrong_slices(
         axcodes: where each axis runs to: ``LPI``.
         count: slices at most.
     """
-    if pred.ndim == 2:
-        image, pred, truth, spacing = image[..., None], pred[..., None], truth[..., None], [*spacing, 0.0]
+    more = (1,) * (3 - pred.ndim)  # a picture is a volume of one slice
+    image, pred, truth = (each.reshape(*each.shape, *more) for each in (image, pred, truth))
+    spacing = [*spacing, *(0.0 for _ in more)]
     across = max(range(3), key=lambda axis: (spacing[axis], axis)) if spacing[2] else 2
     x, y = (axis for axis in range(3) if axis != across)
     pred, truth = (np.moveaxis(each, across, 0) for each in (pred, truth))
-    wrong = ((pred != truth) & (truth < VOID)).sum((1, 2))
+    wrong = _wrong(pred, truth)
     if wrong.any():
         chosen = np.sort(np.argsort(-wrong, kind="stable")[: min(count, int((wrong > 0).sum()))])
     else:
@@ -83,6 +84,10 @@ def wrong_slices(
         unit=unit,
         sides="".join((_OPPOSITE[axcodes[x]], axcodes[x], _OPPOSITE[axcodes[y]], axcodes[y])) if axcodes else "",
     )
+
+
+def _wrong(pred: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    return np.asarray(((pred != truth) & (truth < VOID)).sum((1, 2)))
 
 
 _OPPOSITE = dict(zip("LRAPSI", "RLPAIS"))

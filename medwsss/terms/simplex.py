@@ -20,6 +20,7 @@ __all__ = [
     "seed_index",
     "seed_mask",
     "softmax",
+    "uncertainty",
     "unlabeled_mask",
     "void_mask",
 ]
@@ -110,3 +111,18 @@ def softmax(logits: Tensor) -> Tensor:
     """Over channels, to the last bit the same wherever a voxel lies; see :func:`ordered_sum`."""
     y = (logits - logits.amax(1, keepdim=True)).exp()
     return y.div_(ordered_sum(y))
+
+
+def uncertainty(p: Tensor) -> Tensor:
+    """``H(p_i) / ln K``: 0 where one class has it all, 1 where no class has more than another.
+
+    Shape:
+        - p: ``B K *S`` on the simplex.
+        - output: ``B *S``.
+
+    Example:
+        >>> uncertainty(torch.tensor([[[0.5, 0.89], [0.5, 0.11]]])).round(decimals=2).tolist()
+        [[1.0, 0.5]]
+    """
+    entropy: Tensor = torch.special.entr(p).sum(1)
+    return entropy / math.log(p.shape[1])

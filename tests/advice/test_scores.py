@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from medwsss.advice import disagreement, doubt, spread, uncertainty
+from medwsss.advice import disagreement, doubt, spread
 from medwsss.advice.scores import far_from
+from medwsss.terms.simplex import uncertainty
 
 
 def test_uncertainty_in_numbers():

@@ -12,7 +12,8 @@ from monai.bundle import ConfigParser
 from monai.networks.nets import UNet
 
 from medwsss.bundle.command_line import cause_of
-from medwsss.bundle.run_folder import SETTINGS, read_run
+from medwsss.bundle.run_folder import read_run
+from medwsss.keys import SETTINGS
 
 IMPORTS = ["$from medwsss.bundle.run_folder import trained_settings", "$from medwsss.bundle.run_folder import use_run"]
 NETWORK = {"_target_": "UNet", "spatial_dims": 2, "in_channels": 1, "out_channels": "@num_classes"}
