@@ -65,7 +65,7 @@ def run(options: Options) -> int:
     roots = [source] if scribbles is None else [source, scribbles]
     if any((source / name).is_dir() for name in (VOLUMES, SLICES)):
         if not has_h5py:
-            raise ValueError("expected h5py for HDF5 files, got none: pip install medwsss[data]")
+            raise ValueError("expected h5py for HDF5 files, got none: pip install h5py")
         cases = _hdf5_cases(source, scribbles)
         make = partial(_from_hdf5, spacing=options.spacing)
     else:

@@ -10,7 +10,7 @@
 
 Names, by the numbers in them, tell which mask belongs to which slice; positions, where a slice lies: in some series
 the two orders are opposite. Masks are dense, the test sets have none. Reading DICOM needs pydicom (``pip install
-medwsss[data]``).
+pydicom``).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Options(PartialOptions):
 def run(options: Options) -> int:
     """Convert."""
     if not has_pydicom:
-        raise ValueError("expected pydicom for DICOM files, got none: pip install medwsss[data]")
+        raise ValueError("expected pydicom for DICOM files, got none: pip install pydicom")
     modality, images, masks = SERIES[options.series]
     root = options.source / "Train_Sets"
     root = (root if root.is_dir() else options.source) / modality

@@ -90,7 +90,7 @@ def export_run(run_dir: PathLike, kind: str = "torchscript", output: PathLike | 
         raise ValueError(f"expected a format of {', '.join(FORMATS)}, got {kind}")
     suffix, write, run, needed = FORMATS[kind]
     if missing := [name for name in needed if not optional_import(name)[1]]:
-        raise ImportError(f"expected {', '.join(missing)} for {kind}: pip install 'medwsss[export]'")
+        raise ImportError(f"expected {', '.join(missing)} for {kind}: pip install {' '.join(missing)}")
     folder, (_, settings) = Path(str(run_dir)), read_run(run_dir)
     if absent := {"network_def", "in_channels", "patch_size"} - set(settings):
         raise ValueError(f"expected {', '.join(sorted(absent))} in {folder / SETTINGS}, got {', '.join(settings)}")

@@ -54,7 +54,7 @@ def test_one_that_says_something_else_is_not_kept(run, monkeypatch):
 
 def test_what_is_not_installed_comes_with_the_command(run, monkeypatch):
     monkeypatch.setattr(export, "optional_import", lambda name: (None, name != "onnxruntime"))
-    with pytest.raises(ImportError, match=r"expected onnxruntime for onnx: pip install 'medwsss\[export\]'"):
+    with pytest.raises(ImportError, match=r"expected onnxruntime for onnx: pip install onnxruntime"):
         export_run(run, "onnx")
 
 

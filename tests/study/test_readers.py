@@ -104,7 +104,7 @@ def test_raster_axes_bands_nodata_and_geotransform(tmp_path):
 def test_without_rasterio_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(rasters, "has_rasterio", False)
     Image.fromarray(GREY).save(tmp_path / "a.tif")
-    with pytest.raises(ValueError, match=r"a.tif: a TIFF needs rasterio: pip install medwsss\[data\]"):
+    with pytest.raises(ValueError, match=r"a.tif: a TIFF needs rasterio: pip install rasterio"):
         load(tmp_path / "a.tif")
 
 

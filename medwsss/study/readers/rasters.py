@@ -36,7 +36,7 @@ _TURNS = {
 
 
 class RasterReader(ImageReader):
-    """TIFF and GeoTIFF through rasterio (``pip install medwsss[data]``).
+    """TIFF and GeoTIFF through rasterio (``pip install rasterio``).
 
     The first axis runs along a row as in MONAI's other 2-D readers; pages of one size are the third axis, or channels
     where ImageJ or OME say so; bands are the last axis, as channels. Band scale and offset are applied. What the file
@@ -59,7 +59,7 @@ class RasterReader(ImageReader):
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> list[tuple[np.ndarray, dict]]:
         """Arrays and metadata of the files."""
         if not has_rasterio:
-            raise ImportError("a TIFF needs rasterio: pip install medwsss[data]")
+            raise ImportError("a TIFF needs rasterio: pip install rasterio")
         return [_read(name) for name in ensure_tuple(data)]
 
     def get_data(self, img: Sequence[tuple[np.ndarray, dict]]) -> tuple[np.ndarray, dict]:
