@@ -26,7 +26,7 @@ UNSEEN = 5  # epochs in a row in which hardly a seed of a class is given to it: 
 FEW = 0.05  # of a class' seeds: whoever predicts fewer does not see the class
 STATE = ("figures", "missing", "lost", "unseen", "healing", "healed", "most_changed")
 REMEDY = "train longer on seeds alone (warmup_epochs, warmup_loss), lower eta or learning_rate, or give them more seeds"
-MARGIN = 0.1  # held-out recall that pseudo-labels may lack: the best runs of the bundle's docs/default.md lack 0.05
+MARGIN = 0.1  # held-out recall that pseudo-labels may lack: the best runs of docs/evidence.md lack 0.05
 
 
 class PseudoLabelDiagnostics:
