@@ -33,8 +33,8 @@ class PseudoLabelHandler:
     seeds are not won: above ``warmup_loss`` or, without it, ``ln K``, which is chance.
 
     Epoch means go to ``engine.state.metrics`` (so TensorBoard gets them): ``solver_energy_before``,
-    ``solver_energy_after`` (mean over samples) and ``solver_steps``; the last solve's advice to
-    ``engine.state.solver_status``.
+    ``solver_energy_after`` (mean over samples) and ``solver_steps``; the last solve's advice and
+    mean energy by step to ``engine.state.solver_status`` and ``solver_energy``.
 
     Args:
         solver: of :mod:`medwsss.solvers`.
@@ -99,7 +99,7 @@ class PseudoLabelHandler:
         targets[PSEUDO_LABEL] = solution.labels
         before, after = solution.energy[0].mean().item(), solution.energy[-1].mean().item()
         self._solves.append((before, after, solution.steps))
-        state.solver_status = str(solution.status)
+        state.solver_status, state.solver_energy = str(solution.status), solution.energy.mean(1).tolist()
         if solution.status is Status.DIVERGED and not self._warned:
             self._warned = True
             warnings.warn(f"Pseudo-labels at iteration {state.iteration}: {solution.status}", stacklevel=2)

@@ -34,6 +34,7 @@ __all__ = ["VolumeLabelHandler"]
 logger = logging.getLogger(__name__)
 
 FIGURES = ("solver_energy_before", "solver_energy_after", "solver_steps")
+SOLVE = ("solver_status", "solver_energy")  # of the last case
 
 
 class VolumeLabelHandler:
@@ -51,7 +52,8 @@ class VolumeLabelHandler:
     labels of an unbroken one; what a killed process had solved of it stays. Processes share the cases, and the folder.
 
     Means over cases go to ``engine.state.metrics``: ``solver_energy_before``, ``solver_energy_after`` and
-    ``solver_steps`` of the present generation; the advice of its last case's solve to ``engine.state.solver_status``.
+    ``solver_steps`` of the present generation; the advice of its last case's solve, and its energy by step, to
+    ``engine.state.solver_status`` and ``solver_energy``.
 
     List it before handlers that look at pseudo-labels, and before :class:`~medwsss.handlers.EpochSeeder`.
 
@@ -208,7 +210,7 @@ class VolumeLabelHandler:
             name,
             solution.labels[0].numpy(force=True),
             opinion[0].numpy(force=True) if opinion is not None and self.memory else None,
-            {**dict(zip(FIGURES, ends)), "solver_status": str(solution.status)},
+            {**dict(zip(FIGURES, ends)), SOLVE[0]: str(solution.status), SOLVE[1]: solution.energy.mean(1).tolist()},
         )
         if solution.status is Status.DIVERGED:
             warnings.warn(f"Pseudo-labels of {name}: {solution.status}", stacklevel=2)
@@ -235,7 +237,7 @@ class VolumeLabelHandler:
         state: Any = engine.state
         for name in FIGURES:
             state.metrics[name] = sum(each[name] for each in found) / len(found)
-        state.solver_status = found[-1]["solver_status"]
+        state.solver_status, state.solver_energy = map(found[-1].get, SOLVE)
 
     def _tidy(self, engine: Engine) -> None:
         if idist.get_rank() == 0 and self.generation is not None:

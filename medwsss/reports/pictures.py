@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from medwsss.keys import UNLABELED, VOID
 
-__all__ = ["class_colors", "render", "stretch"]
+__all__ = ["class_colors", "contour", "draw_energy", "render", "stretch"]
 
 # Okabe and Ito's colours, which the colour-blind tell apart, those most unlike each other and grey first
 _OKABE_ITO = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442", "#D55E00")
@@ -37,23 +39,26 @@ def render(
     pseudo_label: Tensor | None = None,
     prediction: Tensor | None = None,
     label: Tensor | None = None,
+    focus: Tensor | None = None,
     title: str = "",
 ) -> np.ndarray:
     """One panel: a column for everything given, with titles and a legend of the classes.
 
     A pseudo-label is shown as ``rgb_i = Σ_k y_i^k colour_k`` (Figure 4 of the paper). ``UNLABELED`` lets the image
-    through, ``VOID`` is hatched in grey. The first array axis runs to the right, as MONAI reads images. Of a volume one
-    sees the slice across its thinnest axis (the last of equals) with the most foreground in the first of scribble,
-    label and prediction that is there.
+    through, ``VOID`` is hatched in grey. A prediction is also shown as lines over the image, which areas hide, beside
+    dashed ones of the label or else of the pseudo-label. The first array axis runs to the right, as MONAI reads images.
+    Of a volume one sees the slice across its thinnest axis (the last of equals) with the most of ``focus`` or, without
+    any, with the most foreground in the first of scribble, label and prediction that is there.
 
     Args:
         image: ``C *S`` with two axes or more; three channels are red, green and blue, of any other number the first is
-            shown, from the slice's 1st to 99th percentile; NaN, where there is nothing, is black.
+            shown, from its 1st to 99th percentile; NaN, where there is nothing, is black.
         class_names: one for each class, background first.
         scribble: ``1 *S`` classes, ``UNLABELED`` or ``VOID``.
         pseudo_label: ``K *S`` on the simplex.
         prediction: ``K *S`` scores of any kind or ``1 *S`` classes.
         label: ``1 *S`` classes or ``K *S`` one-hot.
+        focus: ``*S`` from 0, what the picture is about: errors, uncertainty.
         title: heading of the whole.
 
     Returns:
@@ -65,15 +70,24 @@ def render(
     reference = next(
         (maps[k] for k in ("scribble", "ground truth", "prediction") if k in maps), np.zeros(image.shape[1:])
     )
-    plane = _plane((reference > 0) & (reference < VOID))
+    shown = None if focus is None else convert_to_numpy(focus)
+    plane = _plane(shown if shown is not None and shown.any() else (reference > 0) & (reference < VOID))
 
-    grey = stretch(convert_to_numpy(image)[(slice(None), *plane)])
+    grey = stretch(convert_to_numpy(image))[plane]
     columns = {"image": grey, **{name: _paint(grey, classes[plane], colors) for name, classes in maps.items()}}
     if pseudo_label is not None:
         columns["pseudo-label"] = np.einsum(
             "kxy,kc->xyc", convert_to_numpy(pseudo_label)[(slice(None), *plane)], colors
         ).clip(0, 1)
-    order = [k for k in ("image", "scribble", "pseudo-label", "prediction", "ground truth") if k in columns]
+    lines = {}
+    if "prediction" in maps:
+        lines = {"prediction": (maps["prediction"][plane], "solid")}
+        if label is not None:
+            lines["truth"] = (maps["ground truth"][plane], "dashed")
+        elif pseudo_label is not None:
+            lines["pseudo-label"] = (_classes(pseudo_label)[plane], "dashed")
+        columns["contours"] = grey
+    order = [k for k in ("image", "scribble", "pseudo-label", "prediction", "ground truth", "contours") if k in columns]
 
     width, height = grey.shape[:2]
     figure = Figure(figsize=(2.5 * len(order), 2.5 * height / width + 0.9), dpi=100, layout="constrained")
@@ -81,10 +95,32 @@ def render(
     for axes, name in zip(figure.subplots(1, len(order), squeeze=False)[0], order):
         axes.imshow(columns[name].swapaxes(0, 1), interpolation="nearest")
         axes.set_title(name, fontsize=10)
+        for classes, style in lines.values() if name == "contours" else ():
+            for k in np.unique(classes[(classes > 0) & (classes < VOID)]):
+                contour(axes, classes == k, colors=[colors[k]], linewidths=1.2, linestyles=style)
+            axes.set_title(", ".join(f"{what} {style}" for what, (_, style) in lines.items()), fontsize=7)
         axes.set_axis_off()
     figure.suptitle(title, fontsize=11)
     patches = [Patch(color=tuple(color), label=name) for color, name in zip(colors, class_names)]
     figure.legend(handles=patches, loc="outside lower center", ncols=2 * len(order), fontsize=8, frameon=False)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
+
+
+def contour(axes: Axes, mask: np.ndarray, **style: Any) -> Any:
+    """The outline of ``X Y``, closed where the mask meets the edge of the image."""
+    padded = np.pad(mask, 1).astype(float).T
+    x, y = (np.arange(-1, size + 1) for size in mask.shape)
+    return axes.contour(x, y, padded, levels=[0.5], **style)
+
+
+def draw_energy(energies: Sequence[float], title: str) -> np.ndarray:
+    """``E(y)`` before the first and after every step of a solve, ``H × W × 3`` uint8."""
+    figure = Figure(figsize=(4, 3), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.plot(energies, marker=".", color=_OKABE_ITO[0])
+    axes.set(title=title, xlabel="step of the solver", ylabel="energy, mean over samples")
     canvas.draw()
     return np.array(canvas.buffer_rgba())[..., :3]
 
@@ -95,11 +131,11 @@ def _classes(scores: Tensor) -> np.ndarray:
     return np.asarray(array[0] if len(array) == 1 else array.argmax(0)).astype(int)
 
 
-def _plane(foreground: np.ndarray) -> tuple[slice | int, ...]:
-    """Index that leaves two axes of ``*S``: slices with the most foreground, the middle one where there is none."""
-    index: list[slice | int] = [slice(None)] * foreground.ndim
-    for axis in sorted(range(foreground.ndim), key=lambda a: (foreground.shape[a], -a))[: max(foreground.ndim - 2, 0)]:
-        counts = foreground.sum(tuple(a for a in range(foreground.ndim) if a != axis))
+def _plane(weight: np.ndarray) -> tuple[slice | int, ...]:
+    """Index that leaves two axes of ``*S``: slices with the most of a weight, the middle one where there is none."""
+    index: list[slice | int] = [slice(None)] * weight.ndim
+    for axis in sorted(range(weight.ndim), key=lambda a: (weight.shape[a], -a))[: max(weight.ndim - 2, 0)]:
+        counts = weight.sum(tuple(a for a in range(weight.ndim) if a != axis))
         index[axis] = int(counts.argmax()) if counts.any() else len(counts) // 2
     return tuple(index)
 

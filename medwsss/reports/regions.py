@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
 
 import matplotlib.patheffects as effects
 import numpy as np
@@ -15,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from medwsss.reports.pictures import class_colors, stretch
+from medwsss.reports.pictures import class_colors, contour, stretch
 
 __all__ = ["Panel", "draw_panels"]
 
@@ -71,15 +70,8 @@ def _draw(axes: Axes, panel: Panel, colors: np.ndarray) -> None:
     axes.imshow(stretch(panel.image).swapaxes(0, 1), interpolation="nearest", aspect=panel.aspect)
     for k, color in enumerate(colors):
         if k and (panel.prediction == k).any():
-            _contour(axes, panel.prediction == k, colors=[color], linewidths=1.0)
+            contour(axes, panel.prediction == k, colors=[color], linewidths=1.0)
         x, y = np.nonzero(panel.strokes == k)
         axes.scatter(x, y, s=6, color=[color], marker="s", linewidths=0)
-    _contour(axes, panel.region, colors="white", linewidths=1.5).set_path_effects(_HALO)
+    contour(axes, panel.region, colors="white", linewidths=1.5).set_path_effects(_HALO)
     axes.set_title(panel.title, fontsize=8)
-
-
-def _contour(axes: Axes, mask: np.ndarray, **style: Any) -> Any:
-    """The outline, closed where the mask meets the edge of the image."""
-    padded = np.pad(mask, 1).astype(float).T
-    x, y = (np.arange(-1, size + 1) for size in mask.shape)
-    return axes.contour(x, y, padded, levels=[0.5], **style)

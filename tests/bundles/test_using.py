@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 
 import monai.bundle
 import nibabel as nib
@@ -22,6 +23,7 @@ from medwsss.bundle.command_line import cause_of
 from tests.bundles.bundle import BUNDLE, TINY, config, execute, train, workflow
 from tests.bundles.test_configs import SCHEMA
 from tests.bundles.test_training import write_study
+from tests.toy_training import processes
 
 
 def dice(prediction, truth, k):
@@ -131,29 +133,33 @@ def test_masks_beside_the_scribbles_measure_pseudo_labels_and_nothing_else(study
     assert page.count("Training case: ") > 3 and 'id="show-pseudo-label"' in page and "label accuracy: before" in page
 
 
-class Killed(BaseException):
-    pass
+def infer_struck(run, source, at, options):
+    """Predict, and be killed as the ``at``-th file is about to get its name."""
+    replace, number = os.replace, itertools.count(1)
+
+    def struck(*names):
+        if next(number) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(*names)
+
+    os.replace = struck
+    torch.set_num_threads(1)
+    infer_from(run, source, **options)
 
 
-def test_killed_and_started_again_gives_identical_files(study, run, tmp_path, monkeypatch):
+def test_killed_and_started_again_gives_identical_files(study, run, tmp_path):
     options = {"uncertainty": True, "pattern": "training*"}
     infer_from(run, study / "images", output_dir=str(tmp_path / "whole"), **options)
-    replace, out, written = os.replace, tmp_path / "killed", []
-
-    def killed(source, target):
-        written.append(target)
-        if len(written) == 4:  # in between the map and the prediction of the second image
-            raise Killed
-        replace(source, target)
-
-    options = {**options, "output_dir": str(out), "skip_existing": True}
-    with monkeypatch.context() as patch:
-        patch.setattr("os.replace", killed)
-        with pytest.raises(Killed):
-            infer_from(run, study / "images", **options)
-    assert len([name for name in contents(out) if not name.endswith(".tmp")]) == 3
+    options |= {"output_dir": str(tmp_path / "killed"), "skip_existing": True}
+    # in between the map and the prediction of the second image
+    process = processes.Process(target=infer_struck, args=(run, study / "images", 4, options))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    left = contents(tmp_path / "killed")
+    assert len([name for name in left if not name.endswith(".tmp")]) == 3 and len(left) == 4
     infer_from(run, study / "images", **options)
-    assert contents(out) == contents(tmp_path / "whole") and len(contents(out)) == 6
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole") and len(contents(tmp_path / "whole")) == 6
 
 
 def test_maps_mirrors_and_largest_components(study, run, tmp_path):

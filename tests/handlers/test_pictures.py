@@ -91,6 +91,27 @@ def test_a_volume_shows_the_slice_with_the_most_foreground():
     assert [area(picture, color) > AREA for color in class_colors(3)] == [False, False, True]
 
 
+def test_a_volume_shows_the_slice_that_the_picture_is_about():
+    label = torch.zeros(1, 8, 8, 5, dtype=torch.long)
+    label[..., 1], label[0, :, :, 3] = 1, 2
+    focus = torch.zeros(8, 8, 5)
+    focus[..., 1], focus[0, 0, 3] = 0.1, 7
+    for of, shown in ((focus, [False, False, True]), (0 * focus, [False, True, False])):  # of nothing: most foreground
+        picture = render(noise(8, 8, 5), label=label, focus=of, class_names=NAMES)
+        assert [area(picture, color) > AREA for color in class_colors(3)] == shown
+
+
+def test_contours_let_the_image_be_seen():
+    label = torch.zeros(1, 8, 8, dtype=torch.long)
+    label[0, 2:6, 2:6] = 2
+    prediction = (label // 2).roll(1, 1)
+    picture = render(filled(0.0, 8, 8), prediction=prediction, label=label, class_names=NAMES)
+    contours = picture[:, -picture.shape[1] // 4 :]  # the last of four columns
+    for color in class_colors(3)[1:]:  # of the prediction, and of the truth
+        assert 20 < area(contours, color) < AREA
+    assert area(contours, (0, 0, 0)) > 4 * AREA
+
+
 def test_three_channels_are_a_colour_image():
     image = torch.zeros(3, 4, 4)
     image[0, 2:], image[2, :2] = 1, 1
@@ -98,9 +119,10 @@ def test_three_channels_are_a_colour_image():
     assert area(picture, (1, 0, 0)) > AREA and area(picture, (0, 0, 1)) > AREA
 
 
-def run(output_dir, decollate, **options):
+def run(output_dir, decollate, items=None, pseudo_label=None, **options):
     """Three epochs of a stock trainer, with soft labels put in from the second on, validated after every epoch."""
-    items = [{"image": noise(8, 8, 4), "scribble": filled(1, 8, 8, 4), "label": filled(2, 8, 8, 4)}] * 2
+    items = items or [{"image": noise(8, 8, 4), "scribble": filled(1, 8, 8, 4), "label": filled(2, 8, 8, 4)}] * 2
+    pseudo_label = torch.full((3, 8, 8, 4), 1 / 3) if pseudo_label is None else pseudo_label
     network = nn.Conv3d(1, 3, 1)
     nn.init.zeros_(network.weight)
     nn.init.zeros_(network.bias)  # predicts background
@@ -123,7 +145,8 @@ def run(output_dir, decollate, **options):
     @trainer.on(IterationEvents.FORWARD_COMPLETED)
     def self_label(engine):
         if engine.state.epoch > 1:
-            engine.state.output[LABEL][PSEUDO_LABEL] = torch.full((2, 3, 8, 8, 4), 1 / 3)
+            engine.state.output[LABEL][PSEUDO_LABEL] = torch.stack([pseudo_label] * 2)
+            engine.state.solver_energy = [3.0, 2.0, 1.5]
 
     trainer.run()
     return {path.name: (imread(path)[..., :3] * 255).round() for path in (output_dir / "pictures").iterdir()}
@@ -132,7 +155,10 @@ def run(output_dir, decollate, **options):
 @pytest.mark.parametrize("decollate", [True, False])
 def test_handler_draws_both_engines(tmp_path, decollate):
     pictures = run(tmp_path, decollate)
-    assert set(pictures) == {f"{name}_{epoch:04d}.png" for name in ("training", "validation") for epoch in (1, 2, 3)}
+    assert set(pictures) == {
+        *(f"{name}_{epoch:04d}.png" for name in ("training", "validation") for epoch in (1, 2, 3)),
+        *("solver_energy_0002.png", "solver_energy_0003.png"),
+    }
     colors = [*class_colors(3), class_colors(3).mean(0)]
 
     def shown(name):
@@ -145,11 +171,28 @@ def test_handler_draws_both_engines(tmp_path, decollate):
 
 def test_interval_and_the_last_epoch_and_tensorboard(tmp_path):
     assert set(run(tmp_path, True, interval=2)) == {
-        f"{n}_000{e}.png" for n in ("training", "validation") for e in (2, 3)
+        f"{n}_000{e}.png" for n in ("training", "validation", "solver_energy") for e in (2, 3)
     }
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    for name in ("training", "validation"):
+    for name in ("training", "validation", "solver_energy"):
         assert [event.step for event in events.Images(f"pictures/{name}")] == [2, 3]
+
+
+def test_the_worst_case_and_the_least_sure_slice(tmp_path):
+    """The network says background: of the first case a slice of class 1 is wrong, of the second a row of class 2."""
+    shape = (8, 8, 4)
+    items = [{"image": noise(*shape), "scribble": filled(UNLABELED, *shape), "label": filled(0, *shape)} for _ in "ab"]
+    items[0]["label"][..., 3], items[1]["label"][:, 0] = 1, 2
+    y = torch.zeros(3, 8, 8, 4)
+    y[1], y[:, :, :, 2] = 1, torch.tensor([0.4, 0.0, 0.6])[:, None, None]
+    y[1, :, :, 2] = 0
+    pictures = run(tmp_path, True, items, y, interval=3)
+    colors = [*class_colors(3), 0.4 * class_colors(3)[0] + 0.6 * class_colors(3)[2]]
+    validation, training = (
+        [area(pictures[f"{n}_0003.png"], c) > AREA for c in colors] for n in ("validation", "training")
+    )
+    assert validation == [True, True, False, False]
+    assert training == [True, False, False, True]  # the prediction, and the mixed slice of the pseudo-label
 
 
 def test_interval_must_be_positive(tmp_path):

@@ -120,6 +120,7 @@ def test_figures():
     assert metrics["solver_energy_after"] == pytest.approx(after)
     assert metrics["solver_steps"] == sum(s.steps for s in solutions) / 2
     assert engine.state.solver_status == str(solutions[-1].status)
+    assert engine.state.solver_energy == solutions[-1].energy.mean(1).tolist()
     assert after < before
 
 

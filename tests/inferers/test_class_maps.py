@@ -45,6 +45,20 @@ def test_blocks_make_the_whole(shape, overlap):
             assert max(sizes) <= max(largest, least)
 
 
+@pytest.mark.parametrize("classes", [2, 60])
+def test_class_scores_in_memory_are_as_many_for_any_number_of_classes(classes):
+    """As ``inference.json`` counts them, for a volume of which the scores of 60 classes are 30 times as many."""
+    budget, sizes = 2**15, []
+
+    def few(x, network):
+        sizes.append(classes * x[0, 0].numel())
+        return torch.full((1, classes, *x.shape[2:]), 1 / classes)
+
+    inferer = ClassMapInferer(few, ["uncertainty"], (4, 4, 4), largest=budget // classes)
+    inferer(torch.zeros(1, 1, 16, 16, 64), torch.nn.Identity())
+    assert sum(sizes) >= classes * 16 * 16 * 64 and max(sizes) <= budget
+
+
 def test_slices():
     image, network = torch.rand(1, 1, 20, 17, 9), torch.nn.Conv2d(1, 3, 3, padding=1)
     slices = SliceInferer(spatial_dim=2, roi_size=(8, 8), sw_batch_size=3, overlap=0.5, mode="gaussian")
