@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from monai.data import Dataset
+
 from data_prep.__main__ import main as data_prep
+from medwsss.advice.finished import FinishedRun
 from medwsss.bundle import location
 from medwsss.files import read_json
 from medwsss.keys import LABEL, SCRIBBLE
 
-__all__ = ["bundle_files", "dense_key", "method_names", "prepared", "shortened"]
+__all__ = ["bundle_files", "dense_cases", "dense_key", "method_names", "prepared", "shortened"]
 
 #: What lies in a bundle's folder and is no overlay that changes a training.
 NO_METHODS = {"train", "evaluate", "inference", "metadata", "multi_gpu_train"}
@@ -97,3 +100,14 @@ def dense_key(datalist: Path) -> str:
         if key not in item or item[key] == item.get(SCRIBBLE):
             raise ValueError(f"expected a dense mask in every training item, got none in training[{index}], {datalist}")
     return key
+
+
+def dense_cases(folder: Path, run: FinishedRun) -> Dataset:
+    """The training cases of the run in this folder, the same way, with dense masks in place of their scribbles.
+
+    Raises:
+        ValueError: where an item has none.
+    """
+    key = dense_key(Path(run["datalist"]))
+    cases: Dataset = FinishedRun(folder, {"held_out_share": 0.0, "annotation_key": key})["train#cases"]
+    return cases

@@ -17,7 +17,7 @@ from matplotlib.image import imsave
 from tqdm import tqdm
 
 from medwsss.advice.finished import FinishedRun
-from medwsss.experiments.data import dense_key
+from medwsss.experiments.data import dense_cases
 from medwsss.files import write_atomically
 from medwsss.handlers.opinions import opinions
 from medwsss.keys import SCRIBBLE
@@ -62,7 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _draw(folder: Path, of: FinishedRun, number: int, output: Path, prefix: str) -> list[str]:
     """Pictures of some cases of a run, and the lines that show them."""
     handler, names, cases = of["volume_labels"], of["class_names"], of["train#cases"]
-    masks = _masks(folder, of)
+    try:
+        masks = dense_cases(folder, of)
+    except ValueError:  # not every study has any
+        masks = None
     lines = []
     for index in tqdm(range(0, len(cases), -(-len(cases) // number)), desc=folder.name, unit="case", disable=None):
         case = cases[index]
@@ -80,12 +83,3 @@ def _draw(folder: Path, of: FinishedRun, number: int, output: Path, prefix: str)
         imsave(output / file, picture)
         lines.append(f"![{case['case']}]({file})")
     return lines
-
-
-def _masks(folder: Path, of: FinishedRun) -> Any:
-    """The training cases with their dense masks in place of scribbles; ``None`` where the data list has none."""
-    try:
-        key = dense_key(of["datalist"])
-    except ValueError:
-        return None
-    return FinishedRun(folder, {**_WHOLE, "annotation_key": key})["train#cases"]

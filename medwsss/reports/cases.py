@@ -52,7 +52,7 @@ def layers(names: Sequence[str], cases: Sequence[CaseSlices], strokes: bool = Fa
     kinds = ", ".join(f"{_key(area)} {name} ({escape(meaning[name])})" for name, area in swatches.items())
     lines = "" if strokes else "Solid lines are the prediction, dashed ones the truth. "
     if "pseudo-label" in shown:
-        lines += "Dotted ones are the pseudo-label, which training cases have alone, as strokes, filled. "
+        lines += "Training cases have pseudo-labels, as dotted lines, and strokes, as areas. "
     told = (
         f"{lines}Errors are the prediction's, as areas: {kinds}. Slices are those with most wrong voxels of each case, "
         "not typical ones. Grey values reach from the 1st to the 99th percentile of the whole volume."

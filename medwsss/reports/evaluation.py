@@ -163,12 +163,12 @@ def _interval(row: Row) -> str:
 
 
 def _curves(scalars: Mapping[str, Points]) -> str:
-    """A chart a figure; what there is before and after a solve goes into one."""
+    """A chart a figure; what there is before and after a solve goes into one. Pseudo-labels have a section."""
     charts: dict[str, dict[str, Points]] = {}
     for tag, points in scalars.items():
         name, _, when = tag.rpartition("_")
         pair = when in ("before", "after")
-        if np.isfinite(points[1]).any():
+        if np.isfinite(points[1]).any() and not tag.startswith("label_"):
             charts.setdefault(name if pair else tag, {})[when if pair else ""] = points
     drawn = [
         line(name.replace("_", " "), curves, "iteration" if name == "train_loss" else "epoch")

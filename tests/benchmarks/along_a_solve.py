@@ -94,8 +94,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     unopinionated: set[str] = set()
     for folder in arguments.runs:
-        loaded, get = whole_cases(folder, arguments.cases)
-        settings, own, usual = {name: get(name) for name in NAMES}, get("solver_eta"), get("trust")
+        loaded, of = whole_cases(folder, arguments.cases)
+        settings, own, usual = {name: of[name] for name in NAMES}, of["solver_eta"], of["trust"]
         study = folder.parent.name
         if study not in unopinionated:
             unopinionated.add(study)

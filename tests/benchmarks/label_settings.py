@@ -11,8 +11,6 @@ the labels' argmax; then foreground volume over the true one. Writes ``output/be
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -20,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medwsss.experiments.runs import overrides, parsed
-from medwsss.files import read_json
+from medwsss.advice.finished import FinishedRun
+from medwsss.experiments.data import dense_cases
 from medwsss.keys import GUIDE, IMAGE, SCRIBBLE
 from medwsss.metrics import ClassDiceMetric
 from medwsss.solvers import NaturalGradient
@@ -49,47 +47,32 @@ SETTINGS["smoothing 0.0, bandwidth 0.035"] = CENTRE | {"smoothing": 0.0, "bandwi
 SETTINGS |= {f"eta 0.1, temperature {value}": CENTRE | {"eta": 0.1, "temperature": value} for value in (3, 10)}
 
 
-def read_command(folder: Path) -> tuple[list[str], dict[str, Any]]:
-    """Configuration files and overrides of a run, as MONAI reads its command."""
-    words = json.loads((folder / "result.json").read_text())["command"]
-    options = overrides(words[4:])
-    return options.pop("config_file"), options
-
-
 @torch.no_grad()
-def whole_cases(folder: Path, number: int) -> tuple[list[Case], Callable[[str], Any]]:
-    """So many training cases evenly, by the bundle's own transforms and inferer, and what looks the run's settings up.
+def whole_cases(folder: Path, number: int) -> tuple[list[Case], FinishedRun]:
+    """So many training cases evenly, by a finished run's own transforms and inferer, and the run.
 
     Spacing is the study's.
     """
-    files, options = read_command(folder)
-    options |= {"held_out_share": 0.0}
-    get = parsed(files, options | {"annotation_key": "scribble"}).get_parsed_content
-    key = "mask" if "mask" in read_json(get("datalist"), "a data list")["training"][0] else "label"
-    masks = parsed(files, options | {"annotation_key": key}).get_parsed_content("train#cases")  # go the scribbles' way
-    network, infer, scribbles = get("network_def").eval(), get("validate#inferer"), get("train#cases")
-    network.load_state_dict(torch.load(folder / "model.pt", map_location="cpu", weights_only=True))
-    loaded = []
-    for index in range(0, len(scribbles), max(1, len(scribbles) // number))[:number]:
-        case = scribbles[index]
+    run = FinishedRun(folder, {"held_out_share": 0.0})
+    handler, masks, loaded = run["volume_labels"], dense_cases(folder, run), []
+    for index in range(0, len(handler.cases), max(1, len(handler.cases) // number))[:number]:
+        case = handler.cases[index]
         image, scribble, truth = (x.as_tensor()[None] for x in (case[IMAGE], case[SCRIBBLE], masks[index][SCRIBBLE]))
-        out = infer(image, network)
-        logits = safe_log(out) if get("validated_probabilities") else out
+        logits = safe_log(handler.predict(image.to(run.device)).cpu())
         guide = case[GUIDE].as_tensor()[None] if GUIDE in case else image
-        loaded.append(Case(logits, guide, scribble, truth, list(get("study").typical_spacing)))
-    return loaded, get
+        loaded.append(Case(logits, guide, scribble, truth, list(run["study"].typical_spacing)))
+    return loaded, run
 
 
 def cases(folder: Path, number: int) -> tuple[list[Case], str]:
     """:func:`whole_cases`, as batches of slices where the network is one of slices, and the title of their study."""
-    files, _ = read_command(folder)
-    if any(Path(name).parent != Path("bundles/scribble") for name in files):
-        raise ValueError(f"expected a run of bundles/scribble in {folder}, got one of {', '.join(files)}")
-    loaded, get = whole_cases(folder, number)
-    axes, spacing = get("spatial_dims"), get("spacing")
+    loaded, run = whole_cases(folder, number)
+    if run["bundle_root"] != "bundles/scribble":
+        raise ValueError(f"expected a run of bundles/scribble in {folder}, got one of {run['bundle_root']}")
+    axes, spacing = run["spatial_dims"], run["spacing"]
     if axes == 2:
         loaded = [Case(*(x[0].movedim(-1, 0) for x in case[:-1]), spacing) for case in loaded]
-    return loaded, f"no network, {Path(get('dataset_dir')).name}, {axes}-D"
+    return loaded, f"no network, {Path(run['dataset_dir']).name}, {axes}-D"
 
 
 def solve(case: Case, s: dict[str, Any]) -> Tensor:

@@ -69,7 +69,12 @@ async function look(browser, file, { width, scheme }, axe, picture) {
   if (picture) {
     await page.screenshot({ path: `${picture}_${width}_${scheme}.png`, fullPage: true });
     if (width === SCREENS[0].width && scheme === "light") {
-      await page.pdf({ path: `${picture}.pdf`, format: "A4", printBackground: false });
+      await page.pdf({ path: `${picture}.pdf`, format: "A4" });
+      await page.setViewport({ width: 794, height: 1123 }); // A4 at 96 dots an inch
+      await page.emulateMediaType("print");
+      await page.screenshot({ path: `${picture}_print.png`, fullPage: true });
+      await page.emulateMediaType("screen");
+      await page.setViewport({ width, height: 900 });
     }
   }
   wrong.push(...(await page.evaluate(layersThatDoNotSwitch)));

@@ -44,7 +44,7 @@ def test_a_page_of_cases(browser, tmp_path):
     page(tmp_path / "good.html", "Cases", body, switches(names))
     done = check(str(tmp_path / "good.html"), "--pictures", str(tmp_path / "pictures"))
     assert (done.stdout, done.returncode) == ("1 pages, 0 faults\n", 0), done.stdout + done.stderr
-    assert len(list((tmp_path / "pictures").glob("0_good*.png"))) == 4
+    assert len(list((tmp_path / "pictures").glob("0_good*.png"))) == 5  # four screens, and as it prints
     assert (tmp_path / "pictures" / "0_good.pdf").read_bytes()[:4] == b"%PDF"
     page(
         tmp_path / "bad.html", "Cases", [*body, "<img src='data:,'>", "<p style='width: 2000px'>wide</p>"]

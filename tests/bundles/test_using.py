@@ -130,7 +130,7 @@ def test_masks_beside_the_scribbles_measure_pseudo_labels_and_nothing_else(study
     assert sum(record["epochs"][-1]["after"]["voxels"]) == voxels - seeds
     execute(workflow("train", "evaluate", run_dir=str(tmp_path), dataset_dir=str(study), device="cpu", amp=False))
     page = (tmp_path / "evaluation" / "report.html").read_text()
-    assert page.count("Training case: ") > 3 and 'id="show-pseudo-label"' in page and "label accuracy: before" in page
+    assert page.count("Training case: ") > 3 and 'id="show-pseudo-label"' in page and "accuracy: network from" in page
 
 
 def infer_struck(run, source, at, options):
