@@ -26,7 +26,7 @@ ALLOWED = {
     "bundle": {"keys", "files"},
     "terms": {"keys"},
     "solvers": {"keys", "terms"},
-    "losses": {"keys", "terms"},
+    "losses": {"keys", "terms", "networks"},
     "study": {"keys", "files", "parallel"},
     "transforms": {"keys", "files", "label_store", "terms", "solvers", "study"},
     "reports": {"keys", "files"},
