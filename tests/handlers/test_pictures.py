@@ -184,8 +184,7 @@ def test_the_worst_case_and_the_least_sure_slice(tmp_path):
     items = [{"image": noise(*shape), "scribble": filled(UNLABELED, *shape), "label": filled(0, *shape)} for _ in "ab"]
     items[0]["label"][..., 3], items[1]["label"][:, 0] = 1, 2
     y = torch.zeros(3, 8, 8, 4)
-    y[1], y[:, :, :, 2] = 1, torch.tensor([0.4, 0.0, 0.6])[:, None, None]
-    y[1, :, :, 2] = 0
+    y[1], y[:, :, :, 1] = 1, torch.tensor([0.4, 0.0, 0.6])[:, None, None]
     pictures = run(tmp_path, True, items, y, interval=3)
     colors = [*class_colors(3), 0.4 * class_colors(3)[0] + 0.6 * class_colors(3)[2]]
     validation, training = (

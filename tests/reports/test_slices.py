@@ -47,6 +47,17 @@ def test_of_a_perfect_case_the_slice_with_most_foreground():
     assert found.numbers.tolist() == [3] and found.wrong().tolist() == [0]
 
 
+def test_wrong_voxels_of_a_pseudo_label_count_too():
+    image, pred, truth = volume()
+    pseudo = truth.copy()
+    pseudo[:, :, 0] = 1 - truth[:, :, 0]
+    found = wrong_slices(image, pred, truth, [1, 1, 5], count=1, pseudo=pseudo, strokes=truth)
+    assert found.numbers.tolist() == [1] and found.wrong().tolist() == [0]
+    assert found.wrong_pseudo().tolist() == [truth[:, :, 0].size]
+    svg = ElementTree.fromstring(overlay(found, 0, ""))
+    assert list(paths(svg, "pseudo-label")) == ["pseudo-label class-1"] and "scribble class-0" in paths(svg, "scribble")
+
+
 def test_void_and_unlabelled_voxels_are_no_errors():
     image, pred, truth = volume()
     truth[1:3, 1:3, 3] = VOID
