@@ -25,6 +25,9 @@ from medwsss.reports.pictures import render
 
 __all__ = ["add_arguments", "run"]
 
+ABOUT = """Training cases, on the slice with most strokes of foreground: image, strokes, pseudo-label of the whole case
+in mixed colours, prediction, dense mask where there is one (training has not seen it), and lines over the image."""
+
 _WHOLE: dict[str, Any] = {"held_out_share": 0.0}  # all strokes are shown
 
 
@@ -49,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     for each in found:
         each["volume_labels"]  # reads the study
     arguments.output.mkdir(parents=True, exist_ok=True)
-    parts = ["# Gallery"]
+    parts = ["# Gallery", ABOUT]
     for number, (folder, each) in enumerate(zip(arguments.runs, found), 1):
         parts.append(f"## {folder}")
         parts += _draw(folder, each, arguments.cases, arguments.output, f"run{number}")
