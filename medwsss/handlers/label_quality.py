@@ -62,6 +62,7 @@ class LabelQualityHandler:
         self.chosen = every[:: -(-len(every) // number)]
         self._masks = masks
         self._truth: dict[int, torch.Tensor] = {}
+        self._unit = ""
 
     def attach(self, engine: Engine) -> None:
         """Register with a MONAI trainer."""
@@ -83,6 +84,7 @@ class LabelQualityHandler:
                     f"expected a mask of {tuple(image.shape[1:])} of {item[IMAGE]}, got {tuple(mask.shape[1:])}"
                 )
             self._truth[index] = mask
+            self._unit = str(image.meta.get("unit", "mm")) if image.meta.get("placed") else "voxels"
 
     def _forget(self, engine: Engine) -> None:
         for name in [name for name in engine.state.metrics if name.startswith("label_")]:
@@ -108,7 +110,7 @@ class LabelQualityHandler:
         for when, of in quality.items():
             for name in ("accuracy", "soft_jaccard", "entropy"):
                 engine.state.metrics[f"label_{name}_{when}"] = getattr(of, name)
-        self._record(epoch, metric.ranges, {when: of._asdict() for when, of in quality.items()})
+        self._record(epoch, metric.ranges(self._unit), {when: of._asdict() for when, of in quality.items()})
         before, after = (quality[when].accuracy for when in ("before", "after"))
         logger.info(
             "Against the masks of %d cases: accuracy %.4f, pseudo-labels %.4f.", len(self._truth), before, after

@@ -67,12 +67,10 @@ class LabelQualityMetric(CumulativeIterationMetric):
             raise ValueError(f"expected rising distances above 0 mm, got {list(edges)}")
         self.num_classes, self.edges = num_classes, list(edges)
 
-    @property
-    def ranges(self) -> list[str]:
-        """Names of the ranges of distance."""
-        bounds = [0, *self.edges]
-        names = [f"{low:g} to {high:g} mm" for low, high in itertools.pairwise(bounds)]
-        return [*names, f"above {self.edges[-1]:g} mm"]
+    def ranges(self, unit: str = "mm") -> list[str]:
+        """Names of the ranges of distance, in the unit that the cases' affines are in."""
+        names = [f"{low:g} to {high:g} {unit}" for low, high in itertools.pairwise([0, *self.edges])]
+        return [*names, f"above {self.edges[-1]:g} {unit}"]
 
     def _compute_tensor(  # type: ignore[override]
         self, y_pred: Tensor, y: Tensor, scribble: Tensor | None = None, **kwargs: Any

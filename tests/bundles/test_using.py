@@ -123,6 +123,7 @@ def test_masks_beside_the_scribbles_measure_pseudo_labels_and_nothing_else(study
     assert all(torch.equal(with_masks[name], value) for name, value in without.items())
     record = json.loads((tmp_path / "label_quality" / "label_quality.json").read_text())
     assert [each["epoch"] for each in record["epochs"]] == [1, 2] and len(record["cases"]) == 3
+    assert record["ranges"][0] == "0 to 1 mm"
     seeds, voxels = 0, 0
     for path in (study / "scribbles").glob("training_*"):
         scribble = np.asarray(nib.load(path).dataobj)

@@ -80,6 +80,7 @@ def test_figures_are_of_every_other_case_and_of_no_seed(tmp_path):
         assert seen[epoch]["label_entropy_after"] == 0
     found = read_label_quality(tmp_path / "quality")
     assert [each["epoch"] for each in found.epochs] == [2, 3] and list(found.cases) == ["c0", "c2"]
+    assert found.ranges[0] == "0 to 1 voxels"  # no file says what a unit of these affines is
     assert sum(found.epochs[-1]["after"]["voxels"]) == truth.size
     slices = found.cases["c2"]
     assert (slices.pseudo == 1).all() and set(np.unique(slices.strokes)) <= {0, 1, 2, UNLABELED}

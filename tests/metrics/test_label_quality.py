@@ -102,7 +102,8 @@ def test_of_nothing():
 
 
 def test_names_of_ranges_and_what_is_refused():
-    assert LabelQualityMetric(2, [0.5, 2]).ranges == ["0 to 0.5 mm", "0.5 to 2 mm", "above 2 mm"]
+    assert LabelQualityMetric(2, [0.5, 2]).ranges() == ["0 to 0.5 mm", "0.5 to 2 mm", "above 2 mm"]
+    assert LabelQualityMetric(2, [3]).ranges("voxels") == ["0 to 3 voxels", "above 3 voxels"]
     for edges in itertools.chain([[], [0, 1], [2, 1], [1, 1]]):
         with pytest.raises(ValueError, match="rising distances above 0 mm"):
             LabelQualityMetric(2, edges)
