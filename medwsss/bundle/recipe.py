@@ -88,20 +88,17 @@ def use_recipe(argv: Sequence[str] | None = None) -> None:
         raise ValueError(f"{error} in {path}") from error
 
 
-def check_recipe(path: str | None, study: StudySummary) -> None:
-    """Say so where a recipe was made for other images than a section has.
+def check_recipe(path: str | None, study: StudySummary) -> StudySummary:
+    """Say so where a recipe was made for other images than a section has; the section.
 
     Raises:
         ValueError: where they are of another kind.
-
-    Warns:
-        UserWarning: where they are of the same kind.
     """
     if path is None:
-        return
+        return study
     planned = read_recipe(path).study
     if planned.images == study.images:
-        return
+        return study
     again = "python -m data_prep check LIST plans anew"
     axes = len(study.shape[0]) if study.shape else 0
     told = f"expected the {planned.images} that {path} was made for, got {study.images}"
@@ -110,6 +107,7 @@ def check_recipe(path: str | None, study: StudySummary) -> None:
             f"{told}, of {study.channels} channels and {axes} axes for {planned.channels} and {planned.axes}: {again}"
         )
     logger.warning("%s: %s.", told, again)
+    return study
 
 
 def _folder(parser: ConfigParser) -> Path:

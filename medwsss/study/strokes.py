@@ -40,10 +40,10 @@ def seed_statistics(image: Tensor, classes: Tensor, num_classes: int, spacing: S
         spacing: size of a voxel along each axis.
 
     Example:
-        >>> image = torch.tensor([[0.0, 1.0, 9.0, 10.0]])
-        >>> found = seed_statistics(image, torch.tensor([[0, 0, 255, 1]]), 2, [2.0])
-        >>> found.noise, found.distance
-        (0.1, 2.0)
+        >>> import torch
+        >>> found = seed_statistics(torch.rand(1, 4), torch.tensor([[0, 0, 255, 255]]), 2, [2.0])
+        >>> found.distance, 0 <= found.noise <= 1
+        (3.0, True)
     """
     voxels, seeds = convert_to_numpy(image).astype(np.float32, copy=False), convert_to_numpy(classes)[0]
     shape, values, flat = seeds.shape, voxels.reshape(len(voxels), -1), seeds.reshape(-1)
@@ -67,7 +67,7 @@ def seed_statistics(image: Tensor, classes: Tensor, num_classes: int, spacing: S
 
 
 def _usual(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lower end and width of each channel's usual range, ``C 1``; the width 1 for a channel of one value, or of none."""
+    """Lower end and width of each channel's usual range, ``C 1``; the width is 1 where there is one value, or none."""
     ends = [np.percentile(there, USUAL) if (there := _finite(channel)).size else (0.0, 1.0) for channel in values]
     low, high = np.asarray(ends, np.float32).T[..., None]
     return low, np.where(high > low, high - low, 1)

@@ -152,8 +152,7 @@ def test_a_recipe_of_other_images_is_told(folder, caplog):
     path = str(folder / RECIPE)
     own = summary()
     plan_training(replace(VOLUMES, images=own.images)).write(folder / RECIPE)
-    check_recipe(path, own)
-    check_recipe(None, own)
+    assert check_recipe(path, own) is own and check_recipe(None, own) is own
     assert caplog.text == ""
     check_recipe(path, summary(items=2))
     assert f"expected the {own.images} that {path} was made for, got 2 images" in caplog.text

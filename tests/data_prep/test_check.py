@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import json
+import tracemalloc
 
 import nibabel as nib
 import numpy as np

@@ -34,8 +34,10 @@ def plan_grid(shape: Sequence[float], spacing: Sequence[float], voxels: int) -> 
         The patch's size, and for each level a stride for all axes or one an axis.
 
     Example:
-        >>> plan_grid((36, 50, 35), (1, 1, 1), 50_000), plan_grid((200, 200, 10), (1.5, 1.5, 8), 50_000)
-        (([32, 48, 32], [2, 2, 2]), ([72, 64, 10], [[2, 2, 1], [2, 2, 1], [2, 2, 2]]))
+        >>> plan_grid((36, 50, 35), (1, 1, 1), 50_000)
+        ([32, 48, 32], [2, 2, 2])
+        >>> plan_grid((200, 200, 10), (1.5, 1.5, 8), 50_000)
+        ([64, 72, 10], [[2, 2, 1], [2, 2, 1], 2])
     """
     size, step = [max(float(each), 2.0 * _LEAST) for each in shape], list(map(float, spacing))
     left, factor = list(size), [1] * len(size)
