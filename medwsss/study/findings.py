@@ -16,7 +16,7 @@ from torch import Tensor
 from medwsss.keys import UNLABELED, VOID
 from medwsss.study.axes import anatomical_order
 from medwsss.study.grid import Grid, fault, misfit
-from medwsss.study.intensities import existing, fits_eight_bits, usual_range, void_of
+from medwsss.study.intensities import existing, fits_eight_bits, moments, usual_range, void_of
 from medwsss.study.labels import to_classes
 from medwsss.study.mapping import MapWeakLabels
 from medwsss.study.readers import loader
@@ -24,6 +24,7 @@ from medwsss.study.strokes import SeedStatistics, seed_statistics
 
 _MAX_LABELED = 0.5  # a "scribble" that labels more than this share of the voxels is a dense mask, or misread
 _MAX_LOST = 0.5  # dense masks go on below nodata, if only as background
+_WITH_ALPHA = (2, 4)  # channels of grey or colours with alpha
 _MOSTLY = 0.95  # a class with this share of a scribble is not a class: its value means "nobody annotated"
 
 Files = Any  #: a path, or a list of paths: the channels of one image
@@ -139,12 +140,18 @@ def _measure(image: MetaTensor, file: Files, found: Findings) -> None:
         values = ", ".join(f"{value:g}" for value in found.low)
         found.warnings.append(f"expected an image that shows something, got {values} in every voxel of {file}")
     found.range = usual_range(voxels)
-    counts = exists.flatten(1).sum(1).clamp_min(1)
-    mean = torch.where(exists, voxels, 0).flatten(1).sum(1, dtype=torch.float64) / counts
-    spread = torch.where(exists, voxels - mean.to(voxels.dtype).reshape(-1, *[1] * (voxels.ndim - 1)), 0)
-    found.mean = tuple(mean.tolist())
-    found.std = tuple((spread.square_().flatten(1).sum(1, dtype=torch.float64) / counts).sqrt().tolist())
+    found.mean, found.std = moments(voxels, exists)
     found.photograph = fits_eight_bits(voxels)
+    if image.meta.get("unit") == "degree":
+        found.warnings.append(
+            f"expected a raster in metres, got one in degrees: distances are not those on the ground, in {file}; "
+            "gdalwarp -t_srs with its UTM zone would make them so"
+        )
+    if len(voxels) in _WITH_ALPHA and set(voxels[-1].unique().tolist()) == {0.0, float(UNLABELED)}:
+        found.warnings.append(
+            f"expected an alpha channel that is declared as one, got a last channel of nothing but 0 and {UNLABELED} "
+            f"in {file}: it trains as data"
+        )
 
 
 def _labels(file: Files | None, labels: MapWeakLabels, image: MetaTensor | None, found: Findings) -> Tensor | None:
