@@ -57,6 +57,7 @@ class Options:
     pictures: int = option("cases on the page (default %(default)s)", default=24)
     recipe: Path | None = path_option("where the plan goes (default: recipe.json beside the list)", default=None)
     replan: bool = option("replace a recipe that was edited, or is of another version", default=False)
+    minutes: float | None = option("plan for a training of so many minutes", default=None, type=float)
     spatial_dims: int | None = option("plan for volumes (3), or for slices (2)", default=None, type=int, choices=(2, 3))
 
 
@@ -77,7 +78,11 @@ def run(options: Options) -> int:
         pictures=options.pictures,
     )
     training = report.sections.get("training")
-    plan = plan_training(facts_of(training, options.spatial_dims)) if training and training.items else None
+    plan = (
+        plan_training(facts_of(training, options.spatial_dims, options.minutes))
+        if training and training.items
+        else None
+    )
     tables = {section: f"{section}: {summary}" for section, summary in report.sections.items()}
     for text in [*tables.values(), *([f"recipe: {plan}"] if plan else [])]:
         print(text, end="\n\n")

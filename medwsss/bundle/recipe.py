@@ -150,10 +150,12 @@ def _put(parser: ConfigParser, layers: dict[str, Any]) -> None:
     What has been evaluated so far is forgotten, apart from names of files and folders, which are text that MONAI would
     read anew as something else, and from the list that is being worked through.
     """
-    done = parser.ref_resolver.resolved_content
+    done = parser.ref_resolver.resolved_content  # "started" among them
     parser.get().update(json.loads(json.dumps(layers)))
     parser.parse(reset=True)
-    stays = {id: value for id, value in done.items() if isinstance(value, str) or id.startswith("initialize")}
+    stays = {
+        id: value for id, value in done.items() if isinstance(value, str) or id.startswith(("initialize", "started"))
+    }
     parser.ref_resolver.resolved_content.update({id: value for id, value in stays.items() if id not in layers})
 
 

@@ -74,6 +74,8 @@ def plan_training(facts: Facts) -> Recipe:
             f"expected images of 2 or 3 axes to plan for, got {facts.axes} for {facts.spatial_dims or 'any'}"
         )
     overlays, planned = plan_pictures(facts) if facts.axes == 2 else ([], plan_volumes(facts))
+    if facts.minutes:
+        planned["minutes"] = facts.minutes, "asked for; epochs are then what a step's time allows"
     return Recipe(
         bundle="scribble_2d" if facts.axes == 2 else "scribble",
         overlays=overlays,
