@@ -103,7 +103,7 @@ class TimeBudget:
         epoch = sum(recent) / len(recent)
         left = 60 * self._file["minutes"] - self._spent(now) - validation  # of the last epoch
         further = left / (epoch + validation / self.interval)
-        planned = state.epoch + max(round(float(idist.broadcast(torch.tensor(further), src=0))), 1)
+        planned = state.epoch + max(round(float(torch.as_tensor(idist.broadcast(further, src=0)))), 1)
         if planned != state.max_epochs:
             state.max_epochs = planned
             self.lr_scheduler.total_iters = planned * state.epoch_length
