@@ -56,7 +56,8 @@ def seed_statistics(image: Tensor, classes: Tensor, num_classes: int, spacing: S
         here = found[found // stride % size < size - 1]
         here = here[flat[here] == flat[here + stride]]
         a, b = (np.clip((values[:, of] - low) / width, 0, 1) for of in (here, here + stride))
-        steps.append(np.sqrt(np.square(b - a).sum(0)))
+        squares = np.square(b - a)
+        steps.append(np.sqrt(np.nansum(squares[:, np.isfinite(squares).any(0)], 0)))  # a band may be void
     noise = _finite(np.concatenate(steps))
     objects = _finite(values[:, found[flat[found] > 0]])
     return SeedStatistics(

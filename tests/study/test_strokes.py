@@ -29,6 +29,12 @@ def test_channels_count_together_and_each_in_its_own_range():
     assert both == pytest.approx(2**0.5 * alone, rel=1e-4)
 
 
+def test_a_void_band_leaves_the_others():
+    image, seeds = torch.rand(1, 9, 8), torch.zeros(1, 9, 8)
+    with_void = torch.cat([image, torch.full_like(image, torch.nan)])
+    assert seed_statistics(with_void, seeds, 2, [1, 1]).noise == seed_statistics(image, seeds, 2, [1, 1]).noise
+
+
 def test_distance_is_that_of_space():
     """One seed at the end of five voxels of 3 mm: 3, 6, 9 and 12 mm."""
     seeds = torch.tensor([[0, FREE, FREE, FREE, FREE]])

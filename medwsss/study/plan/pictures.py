@@ -34,10 +34,8 @@ def plan_pictures(facts: Facts) -> tuple[list[str], Settings]:
         mean, std = (np.asarray(facts.mean) - low) * scale, np.asarray(facts.std) * scale
         settings["mean"] = mean.round(3).tolist(), "of the study, in grey levels; these are no photographs in RGB"
         settings["std"] = np.maximum(std, 1).round(3).tolist(), "likewise"
-    value, reason = bandwidth(facts, 9.0)
-    if facts.channels > _RGB:
-        reason += f", of {facts.channels} channels together"
-    settings["bandwidth"] = value, reason
+    if facts.photographs:  # of others, a channel's own range is not that of the guide
+        settings["bandwidth"] = bandwidth(facts, 9.0)
     settings["cache_rate"] = cached(facts)
     if facts.device == "cuda":
         return [], settings

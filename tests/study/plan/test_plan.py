@@ -91,6 +91,10 @@ def test_the_bandwidth_follows_noise_out_of_the_common(noise, value):
     assert plan_training(replace(VOLUMES, noise=noise)).settings["bandwidth"] == value
 
 
+def test_bands_of_other_ranges_keep_the_bandwidth_of_the_bundle():
+    assert "bandwidth" not in plan_training(STUDIES["raster"][0]).settings
+
+
 def test_a_gpu_takes_more():
     small, large = (plan_training(replace(THICK, device=device)).settings for device in ("cpu", "cuda"))
     assert math.prod(large["patch_size"]) > math.prod(small["patch_size"]) and large["channels"][0] == 32
