@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check a data list before training: files, shapes, affines, intensities, labels, seeds, splits; and suggest settings.
+"""Check a data list before training: files, shapes, affines, intensities, labels, seeds, splits; and plan the training.
 
 Every section of the list is read, each file once; training begins with the same checks. Seeds are the key "scribble",
 else "label" in "training"; dense masks are "mask", else "label", in "validation" the other way round. Patients are the
@@ -17,17 +17,22 @@ from typing import Any
 
 from data_prep.engine.options import option, path_option
 from medwsss.files import read_json, write_json
-from medwsss.keys import UNLABELED, VOID
+from medwsss.keys import RECIPE, UNLABELED, VOID
 from medwsss.reports.page import picture_of, write_page
 from medwsss.study import (
     SCHEMAS,
+    Recipe,
     StudySummary,
     check_study,
+    facts_of,
     label_mapper,
     plan_training,
     plan_validation,
     read_class_names,
+    read_recipe,
 )
+
+_WRITABLE = 0o222  # by anybody
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +55,10 @@ class Options:
     json: Path | None = path_option("write everything that was found", default=None)
     html: Path | None = path_option("write a page of it, with pictures of cases", default=None)
     pictures: int = option("cases on the page (default %(default)s)", default=24)
+    recipe: Path | None = path_option("where the plan goes (default: recipe.json beside the list)", default=None)
+    replan: bool = option("replace a recipe that was edited, or is of another version", default=False)
+    minutes: float | None = option("plan for a training of so many minutes", default=None, type=float)
+    spatial_dims: int | None = option("plan for volumes (3), or for slices (2)", default=None, type=int, choices=(2, 3))
 
 
 def run(options: Options) -> int:
@@ -69,12 +78,17 @@ def run(options: Options) -> int:
         pictures=options.pictures,
     )
     training = report.sections.get("training")
-    plan = plan_training(training) if training and training.items else None
+    plan = (
+        plan_training(facts_of(training, options.spatial_dims, options.minutes))
+        if training and training.items
+        else None
+    )
     tables = {section: f"{section}: {summary}" for section, summary in report.sections.items()}
-    for text in [*tables.values(), *([f"training would do\n{plan}"] if plan else [])]:
+    for text in [*tables.values(), *([f"recipe: {plan}"] if plan else [])]:
         print(text, end="\n\n")
     if plan and not report.errors:
         print(plan_validation(path, allow_outside=options.allow_outside), end="\n\n")
+        print(_write(plan, options.recipe or path.with_name(RECIPE), options.replan), end="\n\n")
     for kind, texts in (("warning", report.warnings), ("error", report.errors)):
         for text in texts:
             print(f"{kind}: {text}")
@@ -87,6 +101,26 @@ def run(options: Options) -> int:
         title = read_json(path).get("name", path.stem)
         write_page(options.html, title, tables, str(plan or ""), report.errors, report.warnings, report.pictures)
     return 1 if report.errors else 0
+
+
+def _write(plan: Recipe, path: Path, replan: bool) -> str:
+    """Write the recipe if nobody's work is lost by it; what was done."""
+    keep = ""
+    if path.exists() and not replan:
+        try:
+            if edited := read_recipe(path).edited:
+                keep = f"it was edited ({', '.join(edited)})"
+        except ValueError as error:
+            keep = str(error)
+    if keep:
+        return f"recipe: {path} stays as it is, {keep}; --replan replaces it"
+    try:
+        if not path.absolute().parent.stat().st_mode & _WRITABLE:  # for root, nothing is protected
+            raise OSError(f"expected to write {path}, got a folder that is read only")
+        plan.write(path)
+    except OSError as error:
+        return f"recipe: {error}. --recipe FILE puts it elsewhere, and training takes it from there by the same option"
+    return f"recipe: written to {path}"
 
 
 def _numbers(summary: StudySummary, names: Sequence[str]) -> dict[str, Any]:

@@ -21,3 +21,5 @@ MAP_OUTPUT = "output_{}"  #: path of the file that a map beside it goes to, by t
 VOID_MASK = "void"  #: where, on the grid of its file, an image has no voxels
 SETTINGS = "settings.json"  #: file beside a network's weights: what is to be known of it
 FAILURE = "failure"  #: in place of a case that could not be read: what is wrong with it
+RECIPE = "recipe.json"  #: file beside a data list: what a bundle is to do with the study
+BUDGET = "budget.json"  #: file in a run's folder: minutes, how many are spent, and epochs that fit

@@ -31,7 +31,7 @@ from medwsss.bundle.running import running_parser
 from medwsss.files import read_json
 from medwsss.keys import SETTINGS
 
-__all__ = ["read_run", "trained_settings", "use_run"]
+__all__ = ["check_values", "read_run", "trained_settings", "use_run"]
 
 logger = logging.getLogger(__name__)
 
@@ -78,12 +78,21 @@ def read_run(run_dir: PathLike) -> tuple[str, dict[str, Any]]:
     bundle, settings = content.get("bundle"), content.get("settings")
     if not isinstance(bundle, str) or not isinstance(settings, dict) or not settings:
         raise ValueError(f"expected a run's settings: bundle and settings, got {sorted(content)} in {path}")
+    check_values(settings, path)
+    return bundle, settings
+
+
+def check_values(settings: Mapping[str, Any], path: PathLike) -> None:
+    """Check that settings of a file are values, networks and transforms, and nothing that is evaluated.
+
+    Raises:
+        ValueError: naming the file, and what is something else.
+    """
     for name, value in _leaves(settings):
         if isinstance(value, str) and value[:1] in ("$", "@", "%"):
             raise ValueError(f"expected values, got the expression {value!r} of {name} in {path}")
         if name.endswith(_TARGET) and not _is_built(value):
             raise ValueError(f"expected networks and transforms, got {value!r} of {name} in {path}")
-    return bundle, settings
 
 
 def _leaves(content: Any, name: str = "") -> Iterator[tuple[str, Any]]:

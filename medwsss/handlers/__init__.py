@@ -15,6 +15,7 @@ from medwsss.handlers.pictures import PictureHandler
 from medwsss.handlers.pseudo_label import PseudoLabelHandler
 from medwsss.handlers.report import ReportHandler
 from medwsss.handlers.seeding import EpochSeeder
+from medwsss.handlers.time_budget import TimeBudget
 from medwsss.handlers.volume_labels import VolumeLabelHandler
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "PseudoLabelDiagnostics",
     "PseudoLabelHandler",
     "ReportHandler",
+    "TimeBudget",
     "VolumeLabelHandler",
     "evaluation_metrics",
     "save_atomically",

@@ -11,7 +11,7 @@ from medwsss.study.images import check_images
 from medwsss.study.inputs import find_inputs
 from medwsss.study.mapping import MapWeakLabels
 from medwsss.study.patients import patients_by_image
-from medwsss.study.plan import Plan, check_patch_size, plan_training
+from medwsss.study.plan import Facts, Recipe, check_patch_size, facts_of, find_recipe, plan_training, read_recipe
 from medwsss.study.problems import raise_problems
 from medwsss.study.readers import StudyReader
 from medwsss.study.schema import SCHEMAS, LabelSchema
@@ -20,10 +20,11 @@ from medwsss.study.validation import Validation, plan_validation
 
 __all__ = [
     "SCHEMAS",
+    "Facts",
     "Findings",
     "LabelSchema",
     "MapWeakLabels",
-    "Plan",
+    "Recipe",
     "StudyReader",
     "StudyReport",
     "StudySummary",
@@ -34,7 +35,9 @@ __all__ = [
     "check_study",
     "declared_labels",
     "examine",
+    "facts_of",
     "find_inputs",
+    "find_recipe",
     "label_mapper",
     "load_datalist",
     "patients_by_image",
@@ -42,5 +45,6 @@ __all__ = [
     "plan_validation",
     "raise_problems",
     "read_class_names",
+    "read_recipe",
     "read_schema",
 ]

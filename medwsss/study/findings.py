@@ -16,10 +16,11 @@ from torch import Tensor
 from medwsss.keys import UNLABELED, VOID
 from medwsss.study.axes import anatomical_order
 from medwsss.study.grid import Grid, fault, misfit
-from medwsss.study.intensities import existing, usual_range, void_of
+from medwsss.study.intensities import existing, fits_eight_bits, moments, usual_range, void_of
 from medwsss.study.labels import to_classes
 from medwsss.study.mapping import MapWeakLabels
 from medwsss.study.readers import loader
+from medwsss.study.strokes import SeedStatistics, seed_statistics
 
 _MAX_LABELED = 0.5  # a "scribble" that labels more than this share of the voxels is a dense mask, or misread
 _MAX_LOST = 0.5  # dense masks go on below nodata, if only as background
@@ -42,12 +43,16 @@ class Findings:
     low: tuple[float, ...] = ()  #: smallest intensity of each channel, void apart
     high: tuple[float, ...] = ()
     range: tuple[float, float] | None = None  #: of the usual intensities, see ``intensities.usual_range``
+    mean: tuple[float, ...] = ()  #: of each channel, void apart
+    std: tuple[float, ...] = ()
+    photograph: bool = False  #: nothing but whole numbers from 0 to 255
     digest: str = ""  #: of the image's voxels: equal for equal images, whatever the file's name and compression
     annotation: str = ""  #: likewise, of what scribble and mask say of each voxel
     seeds: Tensor | None = None  #: voxels of each label value of the scribble
     mask: Tensor | None = None  #: and of the dense mask
     compared: int = 0  #: seeds where the mask knows better
     contradictions: int = 0  #: of those, the ones of another class
+    strokes: SeedStatistics | None = None  #: what seeds (dense labels where there are none) say of the image
     picture: bytes | None = None
 
 
@@ -97,6 +102,9 @@ def examine(
                 f"expected seeds that agree with the mask, got {found.contradictions} of {found.compared} "
                 f"of another class in {scribble}"
             )
+    drawn = truth if seeds is None else seeds
+    if picture is not None and drawn is not None and not found.errors:
+        found.strokes = seed_statistics(picture, drawn, labels.num_classes, found.spacing)
     if draw is not None and picture is not None and not found.errors:
         found.picture = draw(picture, seeds, truth)
     return found
@@ -132,6 +140,8 @@ def _measure(image: MetaTensor, file: Files, found: Findings) -> None:
         values = ", ".join(f"{value:g}" for value in found.low)
         found.warnings.append(f"expected an image that shows something, got {values} in every voxel of {file}")
     found.range = usual_range(voxels)
+    found.mean, found.std = moments(voxels, exists)
+    found.photograph = fits_eight_bits(voxels)
     if image.meta.get("unit") == "degree":
         found.warnings.append(
             f"expected a raster in metres, got one in degrees: distances are not those on the ground, in {file}; "

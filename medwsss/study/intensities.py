@@ -16,7 +16,7 @@ import torch
 from monai.utils import ImageMetaKey, convert_to_numpy
 from torch import Tensor
 
-__all__ = ["Range", "existing", "fits_eight_bits", "rounded", "usual_range", "void_of"]
+__all__ = ["Range", "existing", "fits_eight_bits", "moments", "rounded", "usual_range", "void_of"]
 
 Range = tuple[float, float]  #: lowest and highest
 
@@ -66,6 +66,20 @@ def usual_range(voxels: Any) -> Range | None:
         return None
     low, high = np.percentile(values[:: -(-values.size // _LOOKED_AT)].astype(np.float64), USUAL)
     return float(low), float(high)
+
+
+def moments(voxels: Tensor, exists: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of each channel, where it has voxels; 0 where it has none.
+
+    Example:
+        >>> moments(torch.tensor([[1.0, 3.0, torch.nan]]), torch.tensor([[True, True, False]]))
+        ((2.0,), (1.0,))
+    """
+    values, there = torch.where(exists, voxels, 0).flatten(1), exists.flatten(1)
+    count = there.sum(1, keepdim=True).clamp_min(1)
+    mean = values.sum(1, keepdim=True, dtype=torch.float64) / count
+    apart = torch.where(there, values - mean.to(values.dtype), 0).square_().sum(1, keepdim=True, dtype=torch.float64)
+    return tuple(mean[:, 0].tolist()), tuple((apart / count).sqrt()[:, 0].tolist())
 
 
 def fits_eight_bits(voxels: Any) -> bool:

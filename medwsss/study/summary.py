@@ -14,6 +14,7 @@ import torch
 from medwsss.keys import UNLABELED, VOID
 from medwsss.study.axes import axis_order
 from medwsss.study.findings import Findings
+from medwsss.study.strokes import SeedStatistics
 
 _SHOWN = 4  # channels whose ranges a table shows; of more than that, one range of them all
 
@@ -43,6 +44,11 @@ class StudySummary:
     intensity: Extent | None = None
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)  #: of usual intensities, by the image's name
     channels: int | None = None  #: of the first image
+    moments: list[tuple[tuple[float, ...], tuple[float, ...]]] = field(
+        default_factory=list
+    )  #: means, deviations a case
+    strokes: list[SeedStatistics] = field(default_factory=list)
+    photographs: int = 0  #: cases of nothing but whole numbers from 0 to 255
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     turned: dict[str, int] = field(default_factory=dict)  #: volumes whose thick axis, this one, is not the last
@@ -95,6 +101,11 @@ class StudySummary:
         self.intensity = _widened(self.intensity, case.low, case.high)
         if case.range is not None:
             self.ranges[name] = case.range
+        if case.mean:
+            self.moments.append((case.mean, case.std))
+            self.photographs += case.photograph
+        if case.strokes is not None:
+            self.strokes.append(case.strokes)
 
     def close(self) -> None:
         """What only the whole list tells: classes that are never seeded."""
@@ -117,9 +128,14 @@ class StudySummary:
         return self._first
 
     @property
+    def images(self) -> str:
+        """Equal for the same images, whatever their order, files and labels."""
+        return f"{self.items} images ({_digest(sorted(self._first))})"
+
+    @property
     def fingerprint(self) -> str:
         """Equal for cases of equal voxels and labels in the same order, wherever their files are."""
-        return f"{self.items} cases ({hashlib.blake2b(' '.join(self._contents).encode(), digest_size=6).hexdigest()})"
+        return f"{self.items} cases ({_digest(self._contents)})"
 
     def __str__(self) -> str:
         total = max(int(self.voxels.sum()), 1)
@@ -147,6 +163,10 @@ class StudySummary:
         if self.compared:
             lines.append(f"{'agreement':<12}{self.contradictions} of {self.compared} seeds contradict the mask")
         return "\n".join(lines)
+
+
+def _digest(texts: Sequence[str]) -> str:
+    return hashlib.blake2b(" ".join(texts).encode(), digest_size=6).hexdigest()
 
 
 def _middle(extent: Extent | None) -> list[float]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 
 import nibabel as nib
@@ -11,6 +12,8 @@ import pytest
 from monai.data import NibabelReader
 from PIL import Image
 
+from data_prep.__main__ import main
+from medwsss.study import read_recipe
 from tests.study.study_folder import three_patients
 from tests.study.test_readers import sixteen_bit_png
 
@@ -307,6 +310,45 @@ def test_the_page_needs_nothing_else(study):
 
 def test_what_training_would_do(study):
     plan = study.command()[1]["plan"]
-    assert (plan["patches"], plan["iterations"], plan["spatial_dims"]) == (8, 2, 2)
-    assert plan["anisotropy"] == pytest.approx(10 / 1.5) and plan["patch_size"] == [16, 16]
-    assert plan["cache_mib"] == pytest.approx(2 * 120 * 9 / 2**20)
+    assert plan["bundle"] == "scribble" and plan["settings"]["spatial_dims"] == 2
+    assert plan["reasons"]["spatial_dims"].startswith("4 slices")
+    assert plan["settings"]["patch_size"] == [8, 8]
+
+
+def test_the_plan_is_a_file_that_nobody_loses(study, capsys):
+    path = study.folder / "recipe.json"
+    assert study.command()[0] == 0 and f"recipe: written to {path}" in capsys.readouterr().out
+    planned = read_recipe(path)
+    assert study.command("--spatial-dims", "3")[0] == 0
+    assert read_recipe(path).settings["spatial_dims"] == 3  # one that nobody has touched is written anew
+    edited = json.loads(path.read_text())
+    edited["settings"]["batch_size"] = 5
+    path.write_text(json.dumps(edited))
+    capsys.readouterr()
+    study.command()
+    assert f"{path} stays as it is, it was edited (batch_size); --replan replaces it" in capsys.readouterr().out
+    assert read_recipe(path).settings["batch_size"] == 5
+    study.command("--replan")
+    assert read_recipe(path) == planned
+    path.write_text("{")
+    capsys.readouterr()
+    study.command()
+    assert "stays as it is, expected a recipe in JSON" in capsys.readouterr().out and path.read_text() == "{"
+
+
+def test_a_folder_that_is_read_only_stays_so(study, capsys):
+    folder, other = study.folder, study.folder.parent / "recipe_elsewhere.json"
+    study.listed()
+    folder.chmod(0o555)
+    try:
+        assert main(["check", str(folder / "list.json")]) == 0
+        assert "a folder that is read only. --recipe FILE puts it elsewhere" in capsys.readouterr().out
+        assert main(["check", str(folder / "list.json"), "--recipe", str(other)]) == 0
+    finally:
+        folder.chmod(0o755)
+    assert read_recipe(other).bundle == "scribble" and not (folder / "recipe.json").exists()
+
+
+def test_a_study_with_errors_gets_no_recipe(study):
+    nan(study)
+    assert study.command()[0] == 1 and not (study.folder / "recipe.json").exists()

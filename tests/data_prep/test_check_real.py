@@ -90,7 +90,7 @@ def test_acdc_coverage_of_each_class(shared_data, tmp_path):
     seeds, dense = (list(training[kind].values())[:4] for kind in ("voxels", "mask_voxels"))
     assert [100 * s / d for s, d in zip(seeds, dense)] == pytest.approx([0.6, 11.9, 14.8, 12.1], abs=0.051)
     assert [100 * d / sum(dense) for d in dense] == pytest.approx([97.09, 1.05, 1.06, 0.80], abs=0.0051)
-    assert report["plan"]["spatial_dims"] == 2
+    assert report["plan"]["settings"]["spatial_dims"] == 2
 
 
 def part(shared_data, tmp_path, name, keep, **changes):

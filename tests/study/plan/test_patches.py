@@ -1,56 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Suggested settings suit the grid and the bundle they are for; patches that cannot work are refused."""
+"""Patches suit the grid and the network; those that cannot work are refused."""
 
 from __future__ import annotations
-
-import json
-from pathlib import Path
 
 import pytest
 import torch
 from monai.networks.nets import UNet
 
 from medwsss.study import check_patch_size
-from medwsss.study.plan import BATCH, CHANNELS, SAMPLES, step_memory, suggest_patch
-
-BUNDLE = Path(__file__).parents[2] / "bundles" / "scribble"
-
-
-def test_a_plan_is_for_the_bundle_as_it_is():
-    train = json.loads((BUNDLE / "train.json").read_text())
-    assert (train["batch_size"], tuple(train["channels"]), train["samples_per_volume"]) == (BATCH, CHANNELS, SAMPLES)
+from medwsss.study.plan.patches import plan_grid, step_memory
 
 
 @pytest.mark.parametrize(
-    "shape, spacing, patch",
+    "shape, spacing, voxels, patch, strides",
     [
-        ((100, 100, 100), (1, 1, 1), [32, 32, 32]),  # 40·32·32 would be more than 48·48·16
-        ((512, 512), (0.5, 0.5), [192, 192]),
-        ((256, 256, 10), (1.4, 1.4, 10.0), [64, 72, 8]),
-        ((20, 9), (1, 1), [16, 8]),
-        ((6, 5), (1, 1), [16, 16]),
-        ((5, 200, 200), (1, 1, 1), [8, 64, 72]),
+        ((36, 50, 36), (1, 1, 1), 49_152, [32, 48, 32], [2, 2, 2]),  # 49,152 exactly: the whole of it
+        ((512, 512), (0.5, 0.5), 25_600, [160, 160], [2, 2, 2]),
+        ((200, 300), (1, 2), 25_600, [200, 128], [[2, 1], 2, 2]),  # 25,600, and 256 mm are still longer
+        ((200, 200, 20), (1, 1, 4), 49_152, [56, 56, 14], [[2, 2, 1], [2, 2, 1], 2]),  # 56 mm each
+        ((20, 9), (1, 1), 25_600, [20, 8], [2, [2, 1]]),  # 9 → 4, 20 → 10 → 5
+        ((6, 5), (1, 1), 25_600, [8, 8], [2]),
     ],
 )
-def test_suggested_patches(shape, spacing, patch):
-    assert suggest_patch(shape, spacing) == patch
+def test_planned_patches(shape, spacing, voxels, patch, strides):
+    assert plan_grid(shape, spacing, voxels) == (patch, strides)
+    check_patch_size(patch, len(shape), [4] * (len(strides) + 1), strides)
 
 
 def test_step_memory_is_about_what_autograd_keeps():
     """Of a real U-Net, counted by storage; the solver's logits and Adam's moments of the weights come on top."""
     patch, kept = [32, 32], {}
-    network = UNet(2, 1, 3, CHANNELS, [2] * 3, num_res_units=1)
+    channels, batch = [16, 32, 64, 128], 4
+    network = UNet(2, 1, 3, channels, [2] * 3, num_res_units=1)
 
     def keep(tensor):
         kept[tensor.untyped_storage().data_ptr()] = tensor  # alive: no address twice
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        network(torch.rand(BATCH, 1, *patch))
+        network(torch.rand(batch, 1, *patch))
     weights = sum(p.numel() for p in network.parameters())
     saved = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    rest = 4 * (3 * weights + 4 * BATCH * 3 * 32 * 32)  # saved tensors have the weights once
-    assert step_memory(1, 3, patch) - rest == pytest.approx(saved, rel=0.35)
+    rest = 4 * (3 * weights + 4 * batch * 3 * 32 * 32)  # saved tensors have the weights once
+    assert step_memory(1, 3, patch, batch, channels, [2] * 3) - rest == pytest.approx(saved, rel=0.35)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +58,9 @@ def test_a_patch_that_the_strides_divide_passes(patch_size, strides):
         ([48, 48], [2, 2, 2], r"3 numbers .*got \[48, 48\]"),
         ([48, 48, 10], [2, 2, 2], r"divisible by \[8, 8, 8\].*\[48, 48, 8\] would do"),
         ([48, 48, 16], [2, 2], "one stride fewer"),
+        ([48, 48, 16], [2, 2, [2, 2]], r"of 3 \(spatial_dims\), got \[2, 2\]"),
     ],
-    ids=["axes", "divisible", "strides"],
+    ids=["axes", "divisible", "strides", "axes of a stride"],
 )
 def test_a_patch_that_cannot_work_is_refused_with_one_that_can(patch_size, strides, message):
     with pytest.raises(ValueError, match=message):
