@@ -34,7 +34,7 @@ ALLOWED = {
     "handlers": {"keys", "files", "label_store", "terms", "solvers", "metrics", "reports"},
     "networks": set(),
     "inferers": {"networks", "terms"},
-    "rasters": {"keys", "files", "terms", "study", "transforms", "reports", "networks"},
+    "rasters": {"keys", "files", "terms", "study", "transforms", "reports", "networks", "inferers"},
     "engines": {"keys", "bundle"},
     "advice": {
         "keys",
