@@ -35,6 +35,7 @@ ALLOWED = {
     "networks": set(),
     "inferers": {"networks", "terms"},
     "rasters": {"keys", "files", "terms", "study", "transforms", "reports", "networks", "inferers"},
+    "annotations": {"keys", "study", "rasters"},
     "engines": {"keys", "bundle"},
     "advice": {
         "keys",
