@@ -34,7 +34,8 @@ ALLOWED = {
     "handlers": {"keys", "files", "label_store", "terms", "solvers", "metrics", "reports"},
     "networks": set(),
     "inferers": {"networks", "terms"},
-    "rasters": {"keys", "files", "terms", "study", "transforms", "reports", "networks"},
+    "rasters": {"keys", "files", "terms", "study", "transforms", "reports", "networks", "inferers"},
+    "annotations": {"keys", "study", "rasters"},
     "engines": {"keys", "bundle"},
     "advice": {
         "keys",

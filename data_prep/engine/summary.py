@@ -10,8 +10,10 @@ from data_prep.engine.journal import file_names
 from data_prep.engine.splits import SECTIONS
 from medwsss.files import read_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, VOID
+from medwsss.rasters.bands import BANDS
 from medwsss.study.intensities import rounded
 
+_RASTERS = "bundles/remote_sensing/train.json"
 _SHOWN = 5  # files that a line names
 
 
@@ -47,6 +49,9 @@ def training_command(datalist: Path) -> str:
     study = read_json(datalist)
     options = {"dataset_dir": str(datalist.parent), "num_classes": study["num_classes"]}
     options["ignore_values"] = study["ignore_values"]
+    if BANDS in study:  # the list says the rest
+        folder = shlex.quote(str(datalist.parent))
+        return f"python -m monai.bundle run training --config_file {_RASTERS} --dataset_dir {folder}"
     config, defaults = "bundles/scribble/train.json", {"void_values": [], "spatial_dims": 3, "in_channels": 1}
     if (study["spatial_dims"], study["in_channels"]) == (2, 3):
         config = "['bundles/scribble_2d/train.json','bundles/scribble_2d/small.json']"

@@ -54,13 +54,13 @@ RANGES = {
     "rotate": Range(),
     "mean": Range(),
     **dict.fromkeys(("std", "scales", "test_scales", "spacing", "bandwidth", "learning_rate", "minutes"), _POSITIVE),
-    **dict.fromkeys(("seed", "workers", "warmup_epochs", "refreshes"), Range(0, whole=True)),
+    **dict.fromkeys(("seed", "workers", "warmup_epochs", "refreshes", "halo"), Range(0, whole=True)),
     **dict.fromkeys(("eta", "solver_eta", "lam", "dice_weight", "warmup_loss", "guide_smoothing"), _FROM_0),
     **dict.fromkeys(("class_balance", "cache_rate", "flip_prob", "affine_prob"), _SHARE),
     **dict.fromkeys(
         ("in_channels", "epochs", "epoch_length", "val_interval", "samples_per_volume", "batch_size"), _COUNT
     ),
-    **dict.fromkeys(("solver_steps", "solve_stride", "multiple_of", "connectivity"), _COUNT),
+    **dict.fromkeys(("solver_steps", "solve_stride", "multiple_of", "connectivity", "core"), _COUNT),
     **dict.fromkeys(("channels", "strides", "patch_size"), _COUNT),
 }
 #: Options that are one of some words.

@@ -6,6 +6,7 @@ from __future__ import annotations
 from medwsss.networks.deeplab_v3_plus import DeepLabV3Plus
 from medwsss.networks.imagenet_weights import WeightReport, load_imagenet_weights
 from medwsss.networks.mobilenet_v2 import MobileNetV2
+from medwsss.networks.reach import reach_of
 from medwsss.networks.score_maps import ScoreMaps, residual_encoder
 from medwsss.networks.siamese import Siamese
 from medwsss.networks.vit_linear import ViTLinear
@@ -18,5 +19,6 @@ __all__ = [
     "ViTLinear",
     "WeightReport",
     "load_imagenet_weights",
+    "reach_of",
     "residual_encoder",
 ]

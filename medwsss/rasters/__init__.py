@@ -14,7 +14,9 @@ from medwsss.rasters.dictionary import (
 )
 from medwsss.rasters.features import Features, class_table, read_features
 from medwsss.rasters.georeference import Georeference
+from medwsss.rasters.guide import check_guide
 from medwsss.rasters.strokes import Burnt, burn, widen
+from medwsss.rasters.tiled import RasterPredictor
 from medwsss.rasters.writer import RasterWriter
 
 __all__ = [
@@ -25,11 +27,13 @@ __all__ = [
     "GuideBandsD",
     "GuideBandsDict",
     "GuideBandsd",
+    "RasterPredictor",
     "RasterWriter",
     "ScaleBandsD",
     "ScaleBandsDict",
     "ScaleBandsd",
     "burn",
+    "check_guide",
     "class_table",
     "read_bands",
     "read_features",

@@ -17,7 +17,7 @@ from medwsss.keys import IMAGE
 from medwsss.study.datalist import load_datalist
 from medwsss.study.readers.rasters import opened, read_window
 
-__all__ = ["BANDS", "BandStatistics", "read_bands"]
+__all__ = ["BANDS", "BandStatistics", "band_numbers", "read_bands"]
 
 BANDS = "bands"  #: key of a data list
 PERCENTILES = (2, 98)  #: of a band's values, which become 0 and 1: what QGIS stretches to
@@ -72,9 +72,8 @@ class BandStatistics:
         _, vectors = np.linalg.eigh(away @ away.T)
         components = vectors.T[::-1][:COMPONENTS]
         components = components * np.sign(components[range(len(components)), abs(components).argmax(1)])[:, None]
-        with opened(files[0]) as raster:
-            named = dict(zip(raster.indexes, raster.descriptions))
-        names = [named[k] or f"band {k}" for k in bands or range(1, len(low) + 1)]
+        names = list(_named(files[0]))
+        names = [names[k - 1] for k in bands] if bands else names
         return cls(
             names,
             low.tolist(),
@@ -140,6 +139,30 @@ def read_bands(datalist: PathLike, allow_outside: bool = False) -> dict[str, Any
         return BandStatistics.from_dict(told).to_dict()
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{error} in {datalist}") from error
+
+
+def band_numbers(path: PathLike, names: Sequence[str]) -> tuple[int, ...]:
+    """Numbers, from 1, of the bands of a file that have these names; of as many without such names, all in order.
+
+    Raises:
+        ValueError: naming the file, where it has others.
+    """
+    known = _named(path)
+    if set(names) <= known.keys():
+        return tuple(known[name] for name in names)
+    if len(known) != len(names):
+        raise ValueError(
+            f"expected {len(names)} bands ({', '.join(names)}), as the network was trained with, got {len(known)} "
+            f"({', '.join(known)}) in {path}"
+        )
+    return tuple(known.values())
+
+
+def _named(path: PathLike) -> dict[str, int]:
+    """``{name: number}`` of a file's bands but alpha; one that has no name is called by its number."""
+    with opened(path) as raster:
+        told = zip(raster.indexes, raster.descriptions, raster.colorinterp)
+        return {name or f"band {k}": k for k, name, kind in told if kind.name != "alpha"}
 
 
 def _width(low: np.ndarray, high: np.ndarray) -> np.ndarray:

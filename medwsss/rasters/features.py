@@ -135,7 +135,7 @@ def read_features(
         raise ValueError(f"expected classes of {', '.join(table)}, got {', '.join(unknown[:_SHOWN])} in {path}")
     number_of = {value: k for k, value in enumerate(table)}
     there = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
-    parts, numbers = _simple(geometries[there])
+    parts, numbers = simple_parts(geometries[there])
     labels = np.array([number_of[value] for value in values], int)[there][numbers]
     wkt = None if crs is None else _wkt(crs, path)
     features = Features(parts, labels, numbers, wkt, list(table.values()), int((~there).sum()), str(path))
@@ -200,7 +200,7 @@ def _text(value: Any) -> str | None:
     return f"{value:g}" if isinstance(value, (float, np.floating)) else str(value).strip() or None
 
 
-def _simple(geometries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def simple_parts(geometries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points, lines and valid polygons, and which of ``geometries`` each is a part of."""
     parts = np.where(shapely.is_valid(geometries), geometries, shapely.make_valid(geometries))
     index = np.arange(len(parts))

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Maps of scenes of any size at fixed memory: read a part, predict it, write it."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from monai.inferers import Inferer
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from medwsss.inferers.class_maps import MAPS, class_maps
+from medwsss.keys import IMAGE, MAP_OUTPUT, OUTPUT, UNLABELED
+from medwsss.networks.reach import reach_of
+from medwsss.rasters.bands import BandStatistics, band_numbers
+from medwsss.rasters.georeference import Georeference
+from medwsss.rasters.writer import BLOCK, RasterWriter
+from medwsss.study.readers import suffix_of
+from medwsss.study.readers.rasters import read_window
+
+__all__ = ["RasterPredictor", "Window", "windows"]
+
+logger = logging.getLogger(__name__)
+
+_GLOBAL_HALO = 128  # around a part, where the whole image has a say in each label
+
+
+class Window(NamedTuple):
+    """A part of a raster that is predicted, and the larger one that is looked at."""
+
+    core: tuple[tuple[int, int], tuple[int, int]]  #: rows and columns, each from one to the one before another
+    seen: tuple[tuple[int, int], tuple[int, int]]
+
+
+def windows(shape: tuple[int, int], core: int, halo: int) -> Iterator[Window]:
+    """Parts of a raster, row by row, that cover it once, with what lies around them as far as the raster reaches.
+
+    Example:
+        >>> [window.seen[1] for window in windows((4, 10), core=4, halo=2)]
+        [(0, 6), (2, 10), (6, 10)]
+    """
+    cuts = [[(start, min(start + core, size)) for start in range(0, size, core)] for size in shape]
+    for part in itertools.product(*cuts):
+        seen = [(max(first - halo, 0), min(last + halo, size)) for (first, last), size in zip(part, shape)]
+        yield Window((part[0], part[1]), (seen[0], seen[1]))
+
+
+class RasterPredictor:
+    """A trained network on GeoTIFF scenes, part by part, to maps that a GIS opens.
+
+    A part is looked at with as much around it as the network looks at, and begins where its strides do: class
+    probabilities are those of the whole scene, but for rounding. Where the whole scene has a say (instance norms,
+    pooling over all of it) they are not, which is logged. Memory depends on the part and the network alone.
+
+    Args:
+        network: with its weights, on ``device``.
+        inferer: how a part goes through it, to class probabilities.
+        statistics: of the bands, as :py:func:`medwsss.rasters.read_bands` returns them.
+        class_names: of the classes.
+        maps: of :py:data:`medwsss.inferers.MAPS`, to write beside the classes.
+        core: pixels a side of a part; a multiple of 512, in which files are compressed.
+        halo: pixels around it; default: as many as the network looks at.
+        multiple_of: product of the network's strides.
+        device: to compute on.
+        amp: whether in half precision.
+
+    Raises:
+        ValueError: for another core, a negative halo, and an unknown map.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        inferer: Inferer,
+        statistics: Mapping[str, Any],
+        class_names: Sequence[str],
+        maps: Sequence[str] = (),
+        core: int = 1024,
+        halo: int | None = None,
+        multiple_of: int = 1,
+        device: torch.device | str = "cpu",
+        amp: bool = False,
+    ) -> None:
+        if core < BLOCK or core % BLOCK or core % multiple_of:
+            raise ValueError(f"expected a core that is a multiple of {BLOCK} and of {multiple_of}, got {core}")
+        if halo is not None and halo < 0 or set(maps) - set(MAPS):
+            raise ValueError(f"expected a halo from 0 and maps of {', '.join(MAPS)}, got {halo} and {list(maps)}")
+        self.network, self.inferer = network.eval(), inferer
+        self.statistics, self.class_names = BandStatistics.from_dict(statistics), list(class_names)
+        self.maps = [name for name in MAPS if name in maps]
+        self.core, self.device, self.amp = core, torch.device(device), amp
+        if halo is None:
+            halo = reach_of(network, len(self.statistics.low), 2, multiple_of)
+            if halo is None:
+                halo = _GLOBAL_HALO
+                logger.warning("The network looks at whole images: maps depend on where a part of %d ends.", core)
+        self.halo = -(-halo // multiple_of) * multiple_of
+
+    def __call__(self, items: Sequence[Mapping[str, Any]]) -> None:
+        """Predict each item's ``image`` to its ``output`` and ``output_<map>``.
+
+        Raises:
+            ValueError: after all, naming the images that could not be predicted.
+        """
+        failures = []
+        for item in items:
+            try:
+                self.predict(item)
+            except (ValueError, OSError, RuntimeError) as error:  # the others are to be predicted
+                text = " ".join(str(error).split())
+                failures.append(text if str(item[IMAGE]) in text else f"{text} in {item[IMAGE]}")
+                logger.error("No prediction: %s", failures[-1])
+        if failures:
+            done = len(items) - len(failures)
+            raise ValueError(f"{done} predicted, {len(failures)} failed: {'; '.join(failures)}")
+        logger.info("%d predicted, 0 failed.", len(items))
+
+    def predict(self, item: Mapping[str, Any]) -> None:
+        """Write the maps of one scene, whole or not at all.
+
+        Raises:
+            ValueError: naming the image, for one that is no GeoTIFF of the bands that the network was trained with.
+        """
+        image = str(item[IMAGE])
+        if suffix_of(image).lower() not in (".tif", ".tiff"):
+            raise ValueError(f"expected a GeoTIFF, got {image}: gdal_translate makes one")
+        bands = band_numbers(image, self.statistics.names)
+        logger.info("Bands %s of %s.", ", ".join(map(str, bands)), image)
+        shape = Georeference.of(image).shape
+        parts = list(windows(shape, self.core, self.halo))
+        with ExitStack() as stack:
+            names = {"uncertainty": ["uncertainty"], "probabilities": self.class_names}
+            writers = [stack.enter_context(RasterWriter(item[OUTPUT], image, self.class_names))]
+            for name in self.maps:
+                path = item[MAP_OUTPUT.format(name)]
+                writers.append(stack.enter_context(RasterWriter(path, image, bands=names[name])))
+            sizes = [1, *(len(names[name]) for name in self.maps)]
+            for window in tqdm(parts, desc=image, disable=None if len(parts) > 1 else True):
+                for writer, values in zip(writers, self._maps(image, bands, window, sizes)):
+                    writer.write(values, window.core[0][0], window.core[1][0])
+
+    def _maps(self, image: str, bands: Sequence[int], window: Window, sizes: Sequence[int]) -> Iterator[np.ndarray]:
+        """Classes, and maps, of a part; nodata where no band has anything."""
+        values = read_window(image, *window.seen, bands)
+        inner = tuple(slice(first - start, last - start) for (first, last), (start, _) in zip(window.core, window.seen))
+        void = np.isnan(values[(slice(None), *inner)]).all(0)
+        if void.all():
+            found = np.zeros((sum(sizes), *void.shape), np.float32)
+        else:
+            found = self._probabilities(torch.from_numpy(values)).cpu().numpy()[0, :, inner[0], inner[1]]
+        for index, part in enumerate(np.split(found, np.cumsum(sizes)[:-1])):
+            yield np.where(void, UNLABELED, part).astype(np.uint8) if not index else np.where(void, np.nan, part)
+
+    @torch.no_grad()
+    def _probabilities(self, values: Tensor) -> Tensor:
+        """``1 M *S`` maps of a part."""
+        scaled = self.statistics.scale(values)[None].to(self.device)
+        with torch.autocast(self.device.type, enabled=self.amp):
+            sigma = self.inferer(scaled, self.network)
+        return class_maps(sigma.float(), self.maps)
