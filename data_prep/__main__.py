@@ -34,6 +34,7 @@ COMMANDS = {
         "an nnU-Net v2 raw data set, dense or with an ignore label; ScribbleBench in both variants",
     ),
     "phantom": ("data_prep.phantom", "seeded 3-D phantoms with scribbles; no download"),
+    "scenes": ("data_prep.scenes", "seeded scenes with image tags; no download"),
     "scribbles": (
         "data_prep.scribbles",
         "strokes of any kind and length drawn into dense masks, or existing ones shortened",

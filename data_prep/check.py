@@ -71,6 +71,7 @@ def run(options: Options) -> int:
     training = report.sections.get("training")
     plan = plan_training(training) if training and training.items else None
     tables = {section: f"{section}: {summary}" for section, summary in report.sections.items()}
+    tables |= {"tags": f"training: {report.tags}"} if report.tags else {}
     for text in [*tables.values(), *([f"training would do\n{plan}"] if plan else [])]:
         print(text, end="\n\n")
     if plan and not report.errors:

@@ -10,8 +10,11 @@ from medwsss.metrics.pseudo_labels import decided_by
 from medwsss.metrics.seeds import seeds_by_class
 from medwsss.metrics.segmentation import ClassDiceMetric, ClassIoUMetric
 from medwsss.metrics.surfaces import ClassHausdorffMetric, ClassSurfaceDiceMetric, ClassSurfaceDistanceMetric
+from medwsss.metrics.tags import ActivatedMetric, BackgroundSweepMetric, TagAUCMetric
 
 __all__ = [
+    "ActivatedMetric",
+    "BackgroundSweepMetric",
     "CalibrationMetric",
     "ClassDiceMetric",
     "ClassHausdorffMetric",
@@ -21,6 +24,7 @@ __all__ = [
     "ContourFMetric",
     "MeanIoUMetric",
     "RegionAndContourMetric",
+    "TagAUCMetric",
     "calibration_error",
     "decided_by",
     "seeds_by_class",
