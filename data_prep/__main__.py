@@ -34,6 +34,10 @@ COMMANDS = {
         "an nnU-Net v2 raw data set, dense or with an ignore label; ScribbleBench in both variants",
     ),
     "phantom": ("data_prep.phantom", "seeded 3-D phantoms with scribbles; no download"),
+    "rasters": (
+        "data_prep.converters.rasters",
+        "scenes on the earth (GeoTIFF) with a layer of points, lines, polygons",
+    ),
     "scenes": ("data_prep.scenes", "seeded scenes with image tags; no download"),
     "scribbles": (
         "data_prep.scribbles",

@@ -34,6 +34,7 @@ ALLOWED = {
     "handlers": {"keys", "files", "label_store", "terms", "solvers", "metrics", "reports"},
     "networks": set(),
     "inferers": {"networks", "terms"},
+    "rasters": {"keys", "files", "terms", "study", "transforms", "reports", "networks"},
     "engines": {"keys", "bundle"},
     "advice": {
         "keys",
