@@ -120,7 +120,7 @@ def test_what_overlays_train(scenes, tmp_path, name, channels, weight, samples, 
 
 @pytest.mark.slow
 def test_from_tags_to_a_segmentation(scenes, tmp_path):
-    """Train, write seeds, train on them: the second stage reads tags' seeds and priors and nothing else of the images."""
+    """Train, write seeds, train on them: the second stage reads the seeds and priors of the first."""
     tags, seeds = tmp_path / "tags", tmp_path / "tags" / "seeds"
     train(scenes, tags, "isl_fsl")
     report = json.loads((tags / "report.json").read_text())
@@ -163,7 +163,7 @@ def test_resumed_is_bit_equal_with_samples(scenes, tmp_path):
 
 
 def stop():
-    raise KeyboardInterrupt
+    raise OSError("the disk is gone")
 
 
 def test_unlearnable_tags_end_the_run_before_work(scenes, tmp_path):

@@ -116,14 +116,19 @@ MALFORMED = {
 }
 
 
+def refuse(study):
+    """What the bundle does before anything else."""
+    load_tagged(study.path)
+    study.check(sections=("training", "validation")).accepted()
+
+
 @pytest.mark.parametrize("name", MALFORMED)
 def test_malformed_lists_are_refused(study, name):
     """By the check that training begins with: the file, the item and the value are told, with what helps."""
     change, value, place = MALFORMED[name]
     change(study.content)
     with pytest.raises(ValueError) as error:
-        load_tagged(study.path)
-        study.check(sections=("training", "validation")).accepted()
+        refuse(study)
     assert value in str(error.value) and place in str(error.value) and str(study.path) in str(error.value)
 
 
