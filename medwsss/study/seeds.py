@@ -38,7 +38,9 @@ def values_of_classes(path: PathLike) -> dict[int, int]:
         raise ValueError(
             f"expected classes that are numbers in the masks, to write seeds beside them, got colours: {path}"
         )
-    values = {UNLABELED: UNLABELED, VOID: VOID} | {target: int(value) for value, target in reversed(table.items())}
+    values = {UNLABELED: UNLABELED, VOID: VOID} | {
+        target: int(value) for value, target in reversed(list(table.items()))
+    }
     if len(set(values.values())) < len(values):
         raise ValueError(
             f"expected {UNLABELED} and {VOID} to be free for what is no class, got classes {values}: {path}"
