@@ -27,7 +27,8 @@ def with_prior(logits: Tensor, prior: Tensor | None, weight: float = 1.0) -> Ten
         ValueError: for another shape, and numbers that are negative or not finite.
 
     Example:
-        >>> with_prior(torch.zeros(1, 2, 2), torch.tensor([[[0.75, 0.0], [0.25, 0.0]]])).softmax(1).tolist()
+        >>> z, prior = torch.zeros(1, 2, 2), torch.tensor([[[0.75, 0.0], [0.25, 0.0]]])
+        >>> with_prior(z, prior).softmax(1).round(decimals=4).tolist()
         [[[0.75, 0.5], [0.25, 0.5]]]
     """
     if prior is None or not weight:
