@@ -84,6 +84,7 @@ def run(options: Options) -> int:
         else None
     )
     tables = {section: f"{section}: {summary}" for section, summary in report.sections.items()}
+    tables |= {"tags": f"training: {report.tags}"} if report.tags else {}
     for text in [*tables.values(), *([f"recipe: {plan}"] if plan else [])]:
         print(text, end="\n\n")
     if plan and not report.errors:

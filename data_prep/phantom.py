@@ -15,7 +15,6 @@ usually quoted. Scribbles cover 0.4 % of the voxels.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from skimage.graph import route_through_array
 from tqdm import tqdm
 
 from data_prep.engine.options import option, path_option
+from data_prep.engine.whole import make_whole
 from medwsss.files import write_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED
 
@@ -81,17 +81,7 @@ def make_phantom_study(
     Raises:
         ValueError: ``folder`` holds something else already.
     """
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        study = Path(temporary) / "study"
-        _write_study(study, dict(zip(SPLITS, (training, validation))), seed, shape)
-        try:
-            study.rename(folder)
-        except OSError as error:
-            if not (folder / "dataset.json").exists():  # else another process made the same study meanwhile
-                raise ValueError(f"expected {folder} to be absent or empty, got a folder or file in use") from error
-    return folder / "dataset.json"
+    return make_whole(folder, lambda study: _write_study(study, dict(zip(SPLITS, (training, validation))), seed, shape))
 
 
 def _write_study(folder: Path, counts: dict[str, int], seed: int, shape: tuple[int, int, int]) -> None:

@@ -15,7 +15,7 @@ from monai.utils import convert_to_tensor, ensure_tuple
 from torch import Tensor
 
 from medwsss.bundle.command_line import cause_of
-from medwsss.keys import FAILURE, GUIDE, IMAGE, PSEUDO_LABEL, SCRIBBLE
+from medwsss.keys import FAILURE, GUIDE, IMAGE, PRIOR, PSEUDO_LABEL, SCRIBBLE, TAGS
 
 __all__ = ["CaseByCase", "PrepareWeakBatch", "ReadableDataset"]
 
@@ -27,7 +27,7 @@ _TOLD = 10  # failures in the last line of a run; the log has them all
 class PrepareWeakBatch(PrepareBatch):
     """Batch → ``(image, {"scribble": …, "guide": …})``, the form that losses and ``PseudoLabelHandler`` read.
 
-    Pseudo-labels that come with the batch, cut out of those of whole volumes, go along.
+    Pseudo-labels that come with the batch, cut out of those of whole volumes, go along, and so do tags and priors.
 
     Args:
         scribble_key: the batch's entry that trains the network; name the dense mask here for full supervision.
@@ -65,8 +65,7 @@ class PrepareWeakBatch(PrepareBatch):
         image = put(batchdata[IMAGE], **kwargs)
         guide = put(batchdata[self.guide_key]) if self.guide_key in batchdata else image
         targets = {SCRIBBLE: put(batchdata[self.scribble_key]), GUIDE: guide}
-        if PSEUDO_LABEL in batchdata:
-            targets[PSEUDO_LABEL] = put(batchdata[PSEUDO_LABEL])
+        targets |= {key: put(batchdata[key]) for key in (PSEUDO_LABEL, TAGS, PRIOR) if key in batchdata}
         return image, targets
 
 

@@ -56,7 +56,11 @@ RANGES = {
     **dict.fromkeys(("std", "scales", "test_scales", "spacing", "bandwidth", "learning_rate", "minutes"), _POSITIVE),
     **dict.fromkeys(("seed", "workers", "warmup_epochs", "refreshes", "halo"), Range(0, whole=True)),
     **dict.fromkeys(("eta", "solver_eta", "lam", "dice_weight", "warmup_loss", "guide_smoothing"), _FROM_0),
-    **dict.fromkeys(("class_balance", "cache_rate", "flip_prob", "affine_prob"), _SHARE),
+    **dict.fromkeys(("prior_weight", "fsl_weight", "exponent", "sampling_floor"), _FROM_0),
+    **dict.fromkeys(("class_balance", "cache_rate", "flip_prob", "affine_prob", "isl_weight", "dropout"), _SHARE),
+    **dict.fromkeys(("foreground", "low", "sigma"), _POSITIVE),
+    **dict.fromkeys(("mu", "background_score"), Range()),
+    "samples": _COUNT,
     **dict.fromkeys(
         ("in_channels", "epochs", "epoch_length", "val_interval", "samples_per_volume", "batch_size"), _COUNT
     ),

@@ -14,8 +14,9 @@ from monai.engines.utils import IterationEvents
 from monai.utils import CommonKeys
 
 from medwsss.handlers.seed_watch import SeedWatch
-from medwsss.keys import GUIDE, PSEUDO_LABEL, SCRIBBLE
+from medwsss.keys import GUIDE, PRIOR, PSEUDO_LABEL, SCRIBBLE
 from medwsss.solvers import Solution, Solver, Status
+from medwsss.terms.prior import with_prior
 
 __all__ = ["PseudoLabelHandler"]
 
@@ -40,17 +41,24 @@ class PseudoLabelHandler:
         solver: of :mod:`medwsss.solvers`.
         warmup_epochs: epochs on seeds alone, at most.
         warmup_loss: end warm-up early at this mean loss of the seeds of each class.
+        prior_weight: ``κ`` of the targets' ``prior``, if they have one: the solver gets ``z + κ ln π``
+            (:func:`~medwsss.terms.prior.with_prior`), the network's opinion and the prior's.
 
     Raises:
-        ValueError: for negative warm-up figures.
+        ValueError: for negative warm-up figures or weights.
     """
 
-    def __init__(self, solver: Solver, warmup_epochs: int = 0, warmup_loss: float | None = None) -> None:
+    def __init__(
+        self, solver: Solver, warmup_epochs: int = 0, warmup_loss: float | None = None, prior_weight: float = 1.0
+    ) -> None:
+        if prior_weight < 0:
+            raise ValueError(f"expected prior_weight >= 0, got {prior_weight}")
         if warmup_epochs < 0 or (warmup_loss is not None and warmup_loss < 0):
             raise ValueError(f"expected warm-up figures >= 0, got {warmup_epochs} epochs and loss {warmup_loss}")
         self.solver = solver
         self.warmup_epochs = warmup_epochs
         self.warmup_loss = warmup_loss
+        self.prior_weight = prior_weight
         self.active = False
         self._seeds = SeedWatch()
         self._solves: list[tuple[float, float, int]] = []
@@ -95,6 +103,7 @@ class PseudoLabelHandler:
         logits, targets = state.output[CommonKeys.PRED].detach(), state.output[CommonKeys.LABEL]
         if not logits.isfinite().all():  # a poisoned batch is the guard's to skip and to name, not the solver's
             return
+        logits = with_prior(logits, targets.get(PRIOR), self.prior_weight)
         solution: Solution = self.solver(logits, targets[GUIDE], targets[SCRIBBLE])
         targets[PSEUDO_LABEL] = solution.labels
         before, after = solution.energy[0].mean().item(), solution.energy[-1].mean().item()

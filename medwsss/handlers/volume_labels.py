@@ -24,9 +24,10 @@ from tqdm import tqdm
 
 from medwsss.files import bare
 from medwsss.handlers.checkpoint import checkpoints_in
-from medwsss.keys import CASE, GUIDE, IMAGE, PSEUDO_LABEL, SCRIBBLE
+from medwsss.keys import CASE, GUIDE, IMAGE, PRIOR, PSEUDO_LABEL, SCRIBBLE
 from medwsss.label_store import LabelStore
 from medwsss.solvers import Solver, Status, with_spacing
+from medwsss.terms.prior import with_prior
 from medwsss.terms.simplex import safe_log
 
 __all__ = ["VolumeLabelHandler"]
@@ -59,8 +60,8 @@ class VolumeLabelHandler:
 
     Args:
         solver: of :mod:`medwsss.solvers`.
-        cases: the training cases, each once, as they are before anything random: image, ``guide`` if it isn't the
-            image, scribble and ``case``, a name.
+        cases: training cases, each once, before anything random: image, ``guide`` if it isn't the image, ``prior`` if
+            they have one, scribble and ``case``, a name.
         network: what trains.
         inferer: how it predicts whole cases.
         num_classes: ``K``.
@@ -76,6 +77,7 @@ class VolumeLabelHandler:
         keep: leave the last labels on disk when training ends.
         settings: whatever else labels depend on, as JSON can hold it: what is left of an unfinished generation of other
             settings is not used.
+        prior_weight: of the cases' ``prior``, as in :class:`PseudoLabelHandler`.
 
     Raises:
         ValueError: for figures out of range.
@@ -98,19 +100,18 @@ class VolumeLabelHandler:
         checkpoints: str | Path | None = None,
         keep: bool = False,
         settings: Mapping[str, Any] | None = None,
+        prior_weight: float = 1.0,
     ) -> None:
         if refreshes < 0 or warmup_epochs < 0 or not 0 <= memory < 1:
-            raise ValueError(
-                f"expected refreshes and warmup_epochs >= 0 and memory from 0 and below 1, got {refreshes}, "
-                f"{warmup_epochs} and {memory}"
-            )
+            told = f"{refreshes}, {warmup_epochs} and {memory}"
+            raise ValueError(f"expected refreshes and warmup_epochs >= 0 and memory from 0 and below 1, got {told}")
         self.solver = solver if spacing is None else with_spacing(solver, spacing)
         self.cases, self.network, self.inferer, self.num_classes = cases, network, inferer, num_classes
         self.store, self.refreshes, self.memory, self.warmup_epochs = store, refreshes, memory, warmup_epochs
-        self.probabilities, self.amp, self.keep, self.settings = probabilities, amp, keep, settings
+        self.probabilities, self.amp, self.keep = probabilities, amp, keep
+        self.settings, self.prior_weight = settings, prior_weight
         self.checkpoints = None if checkpoints is None else Path(checkpoints)
-        data: Any = cases.data  # type: ignore[attr-defined]
-        self.index = {item[CASE]: index for index, item in enumerate(data)}
+        self.index = {item[CASE]: index for index, item in enumerate(cases.data)}  # type: ignore[attr-defined]
         self.generation: int | None = None
         self.origin = ""
         self._joined = False
@@ -202,8 +203,10 @@ class VolumeLabelHandler:
             opinion, sigma = None, image.new_full((1, self.num_classes, *image.shape[2:]), 1 / self.num_classes)
         else:
             opinion = sigma = self._average(self.predict(image), before, name)
+        prior = batch(case[PRIOR]) if PRIOR in case else None
         # one layout, for which the solver's kernels are compiled
-        solution = self.solver(safe_log(sigma).contiguous(), batch(case[GUIDE]) if GUIDE in case else image, scribble)
+        logits = with_prior(safe_log(sigma).contiguous(), prior, self.prior_weight)
+        solution = self.solver(logits, batch(case[GUIDE]) if GUIDE in case else image, scribble)
         ends = solution.energy[0].item(), solution.energy[-1].item(), solution.steps
         self.store.write(
             generation,

@@ -25,10 +25,11 @@ class MultiScaleInferer(Inferer):
             averaged. ``True`` is the first one, which runs along a picture's rows.
         multiple_of: sizes are rounded to multiples of it, for networks that don't take others.
         inferer: how each view goes through the network (in windows, say) to logits of its size; default: at once.
+        softmax: average probabilities; without, what the network gives, such as the score maps of tags.
 
     Shape:
         - input: ``B C *S``.
-        - output: ``B K *S`` probabilities.
+        - output: ``B K *S`` probabilities, or scores.
 
     Raises:
         ValueError: for no scale or one that is not positive, and for ``multiple_of`` below 1.
@@ -47,6 +48,7 @@ class MultiScaleInferer(Inferer):
         flip: bool | Sequence[int] = False,
         multiple_of: int = 1,
         inferer: Inferer | None = None,
+        softmax: bool = True,
     ) -> None:
         super().__init__()
         if not scales or min(scales) <= 0:
@@ -57,7 +59,7 @@ class MultiScaleInferer(Inferer):
         axes = tuple(range(flip)) if isinstance(flip, bool) else tuple(flip)
         chosen = (itertools.combinations(axes, count) for count in range(len(axes) + 1))
         self.mirrors = [[2 + axis for axis in each] for each in itertools.chain(*chosen)]
-        self.multiple_of, self.inferer = multiple_of, inferer
+        self.multiple_of, self.inferer, self.softmax = multiple_of, inferer, softmax
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """The probabilities."""
@@ -68,8 +70,8 @@ class MultiScaleInferer(Inferer):
             size = [max(step, round(n * scale / step) * step) for n in shape]
             view = _resized(inputs, size)
             for axes in self.mirrors:
-                probabilities = through(_mirrored(view, axes), *args, **kwargs).float().softmax(1)
-                total = total + _resized(_mirrored(probabilities, axes), shape)
+                maps = through(_mirrored(view, axes), *args, **kwargs).float()
+                total = total + _resized(_mirrored(maps.softmax(1) if self.softmax else maps, axes), shape)
         mean: Tensor = total / (len(self.scales) * len(self.mirrors))
         return mean
 

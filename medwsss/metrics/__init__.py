@@ -11,8 +11,11 @@ from medwsss.metrics.pseudo_labels import decided_by
 from medwsss.metrics.seeds import seeds_by_class
 from medwsss.metrics.segmentation import ClassDiceMetric, ClassIoUMetric
 from medwsss.metrics.surfaces import ClassHausdorffMetric, ClassSurfaceDiceMetric, ClassSurfaceDistanceMetric
+from medwsss.metrics.tags import ActivatedMetric, BackgroundSweepMetric, TagAUCMetric
 
 __all__ = [
+    "ActivatedMetric",
+    "BackgroundSweepMetric",
     "CalibrationMetric",
     "ClassDiceMetric",
     "ClassHausdorffMetric",
@@ -24,6 +27,7 @@ __all__ = [
     "LabelQualityMetric",
     "MeanIoUMetric",
     "RegionAndContourMetric",
+    "TagAUCMetric",
     "border_distance",
     "calibration_error",
     "decided_by",

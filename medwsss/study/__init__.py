@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from medwsss.study.check import StudyReport, check_study
-from medwsss.study.datalist import check_dataset_dir, load_datalist
+from medwsss.study.datalist import check_dataset_dir, load_datalist, load_training
 from medwsss.study.declared import declared_labels, label_mapper, read_class_names, read_schema
 from medwsss.study.findings import Findings, examine
 from medwsss.study.images import check_images
@@ -15,7 +15,9 @@ from medwsss.study.plan import Facts, Recipe, check_patch_size, facts_of, find_r
 from medwsss.study.problems import raise_problems
 from medwsss.study.readers import StudyReader
 from medwsss.study.schema import SCHEMAS, LabelSchema
+from medwsss.study.seeds import write_seed_list
 from medwsss.study.summary import StudySummary
+from medwsss.study.tags import TagSchema, load_tagged, tag_schema
 from medwsss.study.validation import Validation, plan_validation
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "StudyReader",
     "StudyReport",
     "StudySummary",
+    "TagSchema",
     "Validation",
     "check_dataset_dir",
     "check_images",
@@ -40,6 +43,8 @@ __all__ = [
     "find_recipe",
     "label_mapper",
     "load_datalist",
+    "load_tagged",
+    "load_training",
     "patients_by_image",
     "plan_training",
     "plan_validation",
@@ -47,4 +52,6 @@ __all__ = [
     "read_class_names",
     "read_recipe",
     "read_schema",
+    "tag_schema",
+    "write_seed_list",
 ]

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from medwsss.files import read_json
-from medwsss.keys import IMAGE, LABEL, SCRIBBLE
+from medwsss.keys import IMAGE, LABEL, SCRIBBLE, TAGS
 from medwsss.parallel import parallel_map
 from medwsss.study.axes import differing_orders
 from medwsss.study.datalist import find_shared, resolve, section_of
@@ -24,6 +24,7 @@ from medwsss.study.mapping import MapWeakLabels
 from medwsss.study.patients import split_by_features
 from medwsss.study.problems import raise_problems
 from medwsss.study.summary import StudySummary
+from medwsss.study.tags import check_tags, contradiction, is_tagged, read_tags, tag_schema
 
 __all__ = ["StudyReport", "check_study"]
 
@@ -42,6 +43,7 @@ class StudyReport:
     warnings: list[str]  #: what one ought to know
     pictures: list[tuple[str, str, bytes]]  #: section, image and PNG of some cases
     cases: int  #: that were opened
+    tags: str = ""  #: a table of the training items' tags, if they have any
 
     def accepted(self) -> StudyReport:
         """The report itself, of a study that one can work on.
@@ -69,10 +71,11 @@ class _Job:
     scribble: Files | None = None
     mask: Files | None = None
     picture: Picture | None = None
+    tags: Sequence[float] | None = None
 
     def __call__(self) -> Findings:
         draw = self.picture and partial(self.picture, Path(str(self.image)).name)
-        return examine(self.image, self.labels, self.scribble, self.mask, draw)
+        return examine(self.image, self.labels, self.scribble, self.mask, draw, self.tags is not None)
 
 
 def check_study(
@@ -85,6 +88,7 @@ def check_study(
     workers: int = 1,
     picture: Picture | None = None,
     pictures: int = 24,
+    allow_constant_tags: bool = False,
 ) -> StudyReport:
     """Open the files of a study, each of them once, and look for everything that would spoil the work on it.
 
@@ -102,6 +106,7 @@ def check_study(
         workers: processes; the report is the same for any number.
         picture: draws a case.
         pictures: cases to draw, at most, evenly spread over the list.
+        allow_constant_tags: a tag that all training images have is no error.
 
     Returns:
         Numbers of each section, and what is wrong: a file that is missing or cannot be read, NaN and palette indices in
@@ -125,6 +130,8 @@ def check_study(
     errors += _miscounted(content, known)
     if labels.num_classes < 2 and "training" in opened:
         errors.append(f"expected at least two classes, got one: every voxel is of it, background wants a name, {path}")
+    schema = tag_schema(path) if any(is_tagged(content, name) for name in opened) else None
+    training_tags: list[Sequence[float]] = []
     jobs: list[_Job] = []
     for section, items in opened.items():
         key = annotation_key if section == "training" else None
@@ -135,16 +142,27 @@ def check_study(
             for role, (name, value) in named.items():
                 files[role], found = resolve(path.parent, value, f"{where}[{name!r}]", allow_outside)
                 problems += found
+            tags = None
+            if schema is not None:
+                tags, wrong = read_tags(item, where, schema, needed=section == "training" and is_tagged(content))
+                problems += wrong
+                training_tags += [tags] * (section == "training" and not wrong)
             errors += problems
             if not problems:
-                jobs.append(_Job(len(jobs), section, labels, **files))
+                jobs.append(_Job(len(jobs), section, labels, **files, tags=tags))
     stride = -(-len(jobs) // max(pictures, 1))
     jobs = [job if job.number % stride else replace(job, picture=picture) for job in jobs]
 
     numbers = {name: StudySummary(labels.num_classes, labels.values) for name in opened}
     report = StudyReport(numbers, errors, doubts, [], len(jobs))
+    if schema is not None and training_tags:
+        wrong, doubtful, report.tags = check_tags(training_tags, schema, allow_constant_tags)
+        report.errors += wrong
+        report.warnings += doubtful
     for job, case in tqdm(_in_order(jobs, workers), total=len(jobs), desc="checking data", disable=None):
         report.sections[job.section].add(case, str(job.image))
+        if schema and job.tags and case.mask is not None and (told := contradiction(job.tags, case.mask, schema)):
+            report.warnings.append(f"{told} in {job.mask}")
         if case.picture:
             report.pictures.append((job.section, str(job.image), case.picture))
     for section, summary in report.sections.items():
@@ -171,13 +189,15 @@ def _named(
     masks = (LABEL, "mask") if section == "validation" else ("mask", LABEL)
     mask = next((key for key in masks if key in item), LABEL)
     keys = {"scribble": SCRIBBLE, "mask": mask}
-    if section == "training":
+    if section == "training" and TAGS in item and annotation_key is None and SCRIBBLE not in item:
+        keys = {"mask": mask}  # a mask beside tags is for figures
+    elif section == "training":
         keys["scribble"] = annotation_key or (SCRIBBLE if SCRIBBLE in item else LABEL)
         keys = {"mask": annotation_key or mask} if dense else keys
     named = {r: (k, item.get(k)) for r, k in keys.items() if item.get(k) is not None or k == annotation_key}
     if len({str(value) for _, value in named.values()}) < len(named):
         del named["mask"]  # both are one file
-    if not named and section in _NEEDS_LABELS:
+    if not named and section in _NEEDS_LABELS and TAGS not in item:
         tried = " or ".join(map(repr, dict.fromkeys(keys.values())))
         return {}, [f"{where}: expected a label for the image, got none under {tried}"]
     return {"image": (IMAGE, item.get(IMAGE)), **named}, []

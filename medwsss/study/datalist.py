@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from monai.config import PathLike
 
 from medwsss.files import read_json
-from medwsss.keys import IMAGE, SCRIBBLE
+from medwsss.keys import IMAGE, PRIOR, SCRIBBLE
 from medwsss.study.declared import declared_labels, label_mapper, label_names, read_class_names, read_schema
 from medwsss.study.patients import find_shared, patient_of
 from medwsss.study.problems import raise_problems
@@ -22,6 +23,7 @@ __all__ = [
     "label_mapper",
     "label_names",
     "load_datalist",
+    "load_training",
     "patient_of",
     "read_class_names",
     "read_schema",
@@ -88,6 +90,30 @@ def load_datalist(
         loaded.append(paths)
     raise_problems(problems)
     return loaded
+
+
+def load_training(
+    path: PathLike, annotation_key: str = SCRIBBLE, prior_weight: float = 0.0, allow_outside: bool = False
+) -> list[dict[str, Any]]:
+    """The training items of a data list, with ``image``, ``scribble`` and, if it weighs something, ``prior``.
+
+    Args:
+        path: the data list.
+        annotation_key: of what trains.
+        prior_weight: of the reserved key ``prior``, a distribution over classes: files of one class each.
+        allow_outside: accept files outside the folder of the list.
+
+    Raises:
+        ValueError: as :func:`load_datalist`.
+
+    Warns:
+        UserWarning: where the list has priors that weigh nothing.
+    """
+    keys = {IMAGE: IMAGE, SCRIBBLE: annotation_key} | ({PRIOR: PRIOR} if prior_weight else {})
+    items = load_datalist(path, "training", keys, allow_outside)
+    if not prior_weight and any(PRIOR in item for item in read_json(path)["training"]):
+        warnings.warn(f"prior_weight is 0: the priors of {path} are not used", stacklevel=2)
+    return items
 
 
 def check_dataset_dir(dataset_dir: str | None) -> None:

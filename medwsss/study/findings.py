@@ -62,6 +62,7 @@ def examine(
     scribble: Files | None = None,
     mask: Files | None = None,
     draw: Draw | None = None,
+    tagged: bool = False,
 ) -> Findings:
     """Read the files of one case and look at everything that would spoil training.
 
@@ -71,6 +72,8 @@ def examine(
         scribble: the file with seeds, if there is one.
         mask: the file with dense labels, if there is one.
         draw: makes a picture while the arrays are here.
+        tagged: tags say what the image shows: a mask without objects is no surprise, and what is made of them may
+            label most voxels, all where the image shows nothing.
     """
     found = Findings()
     picture = _read(image, found)
@@ -87,12 +90,12 @@ def examine(
     ).hexdigest()
     if seeds is not None:
         found.seeds = torch.bincount(seeds.flatten().long(), minlength=256)
-        _judge_seeds(found, labels, scribble)
+        _judge_seeds(found, labels, scribble, 1.0 if tagged else _MAX_LABELED)
     if truth is not None:
         found.mask = torch.bincount(truth.flatten().long(), minlength=256)
         if not found.mask[: labels.num_classes].any():
             found.warnings.append(f"expected a mask with labels, got none (all unlabelled or void) in {mask}")
-        elif labels.num_classes > 1 and not found.mask[1 : labels.num_classes].any():
+        elif labels.num_classes > 1 and not tagged and not found.mask[1 : labels.num_classes].any():
             found.warnings.append(f"expected a mask with objects, got an empty one (nothing but class 0) in {mask}")
     if seeds is not None and truth is not None and seeds.shape == truth.shape:
         both = (seeds < labels.num_classes) & (truth < labels.num_classes)
@@ -177,14 +180,14 @@ def _labels(file: Files | None, labels: MapWeakLabels, image: MetaTensor | None,
     return classes
 
 
-def _judge_seeds(found: Findings, labels: MapWeakLabels, file: Files) -> None:
+def _judge_seeds(found: Findings, labels: MapWeakLabels, file: Files, most: float) -> None:
     counts = found.seeds
     assert counts is not None
     seeds, existing = counts[: labels.num_classes], max(int(counts.sum() - counts[VOID]), 1)
     share = int(seeds.sum()) / existing
     if not share:
         found.warnings.append(f"expected seeds, got none: {file} contributes nothing to the seed term")
-    if share <= _MAX_LABELED:
+    if share <= most:
         return
     k = int(seeds.argmax())
     value = next(value for value, target in labels.table.items() if target == k)

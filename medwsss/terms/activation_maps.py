@@ -6,7 +6,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["BACKGROUNDS", "FLOORS", "background_score", "max_normalize"]
+from medwsss.keys import UNLABELED
+
+__all__ = ["BACKGROUNDS", "FLOORS", "background_score", "label_map", "max_normalize", "prior_map", "seed_map"]
 
 FLOORS = ("max", "min_max")
 BACKGROUNDS = ("constant", "power")
@@ -49,3 +51,48 @@ def background_score(cam: Tensor, kind: str = "constant", alpha: float = 0.25) -
     if kind == "constant":
         return torch.full_like(cam[:, :1], alpha)
     return (1 - cam.amax(1, keepdim=True)).clamp_min(0) ** alpha
+
+
+def label_map(cam: Tensor, kind: str = "constant", alpha: float = 0.25, background: bool = True) -> Tensor:
+    """The class of the largest of background score and activations, ``B 1 *S`` int64.
+
+    Without a background, tags are classes 0, 1, …, and it is the largest activation; else they are classes 1, 2, ….
+    """
+    every = torch.cat((background_score(cam, kind, alpha), cam), 1) if background else cam
+    return every.argmax(1, keepdim=True)
+
+
+def seed_map(cam: Tensor, foreground: float = 0.6, low: float = 0.01, background: bool = True) -> Tensor:
+    """Scribbles where a map is sure, ``B 1 *S`` int64: its class from ``foreground`` up, background to ``low``.
+
+    What lies between, and where two classes reach ``foreground``, is ``UNLABELED``.
+    """
+    best, index = cam.max(1, keepdim=True)
+    seeds = torch.full_like(index, UNLABELED)
+    if background:
+        seeds = torch.where(best <= low, 0, seeds)
+    alone = (cam >= foreground).sum(1, keepdim=True) == 1
+    return torch.where(alone, index + int(background), seeds)
+
+
+def prior_map(
+    cam: Tensor, present: Tensor, kind: str = "power", alpha: float = 1.0, background: bool = True, least: float = 0.01
+) -> Tensor:
+    """A distribution over classes, ``B K *S``: background score and activations, of classes that are there.
+
+    Each has ``least`` at first, so that no voxel is decided by the map alone, and a class that is not there has 0.
+
+    Args:
+        cam: ``B C *S`` in [0, 1].
+        present: ``B C`` bool.
+        kind: of the background score.
+        alpha: of the background score.
+        background: whether class 0 is one.
+        least: of a class that is there.
+    """
+    there = present.reshape(*present.shape, *[1] * (cam.ndim - 2)).to(cam.dtype)
+    scores = (cam + least) * there
+    if background:
+        scores = torch.cat((background_score(cam, kind, alpha) + least, scores), 1)
+    total = scores.sum(1, keepdim=True)
+    return torch.where(total > 0, scores / torch.where(total > 0, total, 1), 1 / scores.shape[1])

@@ -193,7 +193,7 @@ def test_training_and_inference_agree():
     def of_image(steps):
         """What happens to the image until it is random: LoadImaged may load more at once."""
         steps = [train["scale_intensity"] if step == "@scale_intensity" else step for step in steps]
-        kept = [{**step, "keys": "image"} for step in steps if "image" in step["keys"]]
+        kept = [{**step, "keys": "image"} for step in steps if "image" in step["keys"] or step["keys"] == "@loaded"]
         return [step for step in kept if not step["_target_"].endswith(("CopyItemsd", "CheckImaged"))]
 
     train, expected = resolved("train"), of_image(inference["preprocessing"]["transforms"])

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From tags to a segmentation: the bundle's files, its overlays, and the way through all stages on a few scenes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+import torch
+from ignite.engine import Events
+from monai.bundle import ConfigWorkflow
+
+from data_prep.scenes import make_scenes
+from medwsss import losses
+from medwsss.bundle.command_line import cause_of
+from medwsss.handlers import PseudoLabelHandler
+from medwsss.study import tag_schema
+from tests.bundles import photographs
+from tests.bundles.bundle import REPOSITORY, execute
+from tests.bundles.test_configs import SCHEMA
+
+BUNDLE = REPOSITORY / "bundles" / "image_tags"
+NAMES = sorted(path.stem for path in BUNDLE.glob("*.json"))
+TINY: dict[str, Any] = {
+    "epochs": 2,
+    "val_interval": 1,
+    "channels": [4, 4],
+    "strides": [2, 2],
+    "patch_size": [32, 32],
+    "batch_size": 4,
+    "sigma": 1.0,
+    "device": "cpu",
+    "amp": False,
+    "workers": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """Twelve training scenes of 32² pixels and three for validation."""
+    return make_scenes(tmp_path_factory.mktemp("tags") / "scenes", 12, 3, size=32).parent
+
+
+def workflow(study, output, *names, **overrides):
+    files = [str(BUNDLE / f"{name}.json") for name in ("train", *names)]
+    where = {"dataset_dir": str(study), "output_dir": str(output)}
+    return ConfigWorkflow(
+        files, workflow_type="train", logging_file=False, run_id="run", **{**TINY, **where, **overrides}
+    )
+
+
+def train(study, output, *names, **overrides):
+    return execute(workflow(study, output, *names, **overrides))
+
+
+def weights(folder):
+    return torch.load(folder / "model.pt", weights_only=True)
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_the_bundle_is_complete():
+    expected = {"gap", "gmp", "lse", "rank", "isl", "isl_exact", "fsl", "isl_fsl", "multinomial", "seam", "paper"}
+    expected |= {"train", "cam", "self_label", "evaluate", "multi_gpu_train", "metadata", "spatial_bce"}
+    assert expected == set(NAMES)
+    assert (BUNDLE / "LICENSE").read_text() == (REPOSITORY / "LICENSE").read_text()
+    links = sorted((BUNDLE / "configs").iterdir())
+    assert [link.name for link in links] == sorted([*(f"{name}.json" for name in NAMES), "logging.conf"])
+    assert all(link.resolve() == (BUNDLE / link.name).resolve() for link in links)
+    jsonschema.validate(json.loads((BUNDLE / "metadata.json").read_text()), SCHEMA)
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"train", "metadata", "multi_gpu_train"}))
+def test_overlays_are_short_and_name_what_there_is(name):
+    text = (BUNDLE / f"{name}.json").read_text()
+    assert len(text.splitlines()) <= 15
+    if name in ("cam", "evaluate", "self_label"):
+        return
+    train = json.loads((BUNDLE / "train.json").read_text())
+    assert set(json.loads(text)) <= set(train)
+
+
+@pytest.mark.parametrize(
+    "name, channels, weight, samples, pooling, fsl",
+    [
+        (None, 3, 0.2, 10, "average", False),
+        ("gap", 3, 0, 10, "average", False),
+        ("gmp", 3, 0, 10, "maximum", False),
+        ("lse", 3, 0, 10, "log_sum_exp", False),
+        ("rank", 3, 0, 10, "rank_weighted", False),
+        ("isl_exact", 3, 0.2, None, "average", False),
+        ("fsl", 3, 0, 10, "average", True),
+        ("isl_fsl", 3, 0.2, 10, "average", True),
+        ("multinomial", 4, 0.6, 10, "average", False),
+        ("seam", 3, 0.2, 10, "average", False),
+        ("paper", 3, 0.1, 10, "average", True),
+    ],
+)
+def test_what_overlays_train(scenes, tmp_path, name, channels, weight, samples, pooling, fsl):
+    parser = workflow(scenes, tmp_path, *[name] * bool(name)).parser
+    parser.parse()
+    loss, network = (parser.get_parsed_content(key) for key in ("loss", "network_def"))
+    siamese = name in ("seam", "paper")
+    assert isinstance(loss, losses.EquivariantLoss) is siamese
+    parts = (loss.loss if siamese else loss).losses
+    assert (parts["tags"].weight, parts["tags"].samples, parts["tags"].pooling) == (weight, samples, pooling)
+    assert ("feature_similarity" in parts) is fsl
+    out = network(torch.rand(2, 3, 32, 32))
+    assert out.shape == (4 if siamese else 2, channels, 8, 8)
+    target = {"tags": torch.tensor([[1.0, 0, 0]] * 2), "guide": torch.rand(2, 3, 32, 32)}
+    assert loss(out, target).isfinite()
+    if name == "paper":
+        similarity = parts["feature_similarity"]
+        assert (similarity.floor, similarity.background, parts["tags"].floor) == ("min_max", True, 1e-5)
+
+
+@pytest.mark.slow
+def test_from_tags_to_a_segmentation(scenes, tmp_path):
+    """Train, write seeds, train on them: the second stage reads the seeds and priors of the first."""
+    tags, seeds = tmp_path / "tags", tmp_path / "tags" / "seeds"
+    train(scenes, tags, "isl_fsl")
+    report = json.loads((tags / "report.json").read_text())
+    assert set(report["validation"]) == {"IoU", "contour F", "oracle IoU", "tag AUC", "activated"}
+    assert list(report["validation"]["IoU"]) == ["background", "along", "across", "chequered", "mean"]
+    execute(workflow(scenes, tags, "cam", foreground=0.5, low=0.2))
+    content = json.loads((seeds / "dataset.json").read_text())
+    assert len(content["training"]) == 12 and len(content["validation"]) == 3
+    for item in content["training"]:
+        assert len(item["prior"]) == 4 and all((seeds / name).is_file() for name in [item["scribble"], *item["prior"]])
+
+    files = [*photographs.config("train", "small"), str(BUNDLE / "self_label.json")]
+    where = {"dataset_dir": str(seeds), "output_dir": str(tmp_path / "out"), "patch_size": [32, 32], "num_classes": 4}
+    flow = ConfigWorkflow(
+        files,
+        workflow_type="train",
+        logging_file=False,
+        run_id="run",
+        **{**photographs.TINY, **where, "test_scales": [1.0]},
+    )
+    execute(flow)
+    handler = flow.parser.get_parsed_content("pseudo_labels")
+    assert isinstance(handler, PseudoLabelHandler) and handler.prior_weight == 1 and handler.active
+    batch = next(iter(flow.parser.get_parsed_content("train#dataloader")))
+    assert batch["prior"].shape == (2, 4, 32, 32) and "tags" not in batch
+    assert (tmp_path / "out" / "model.pt").exists()
+
+
+@pytest.mark.slow
+def test_resumed_is_bit_equal_with_samples(scenes, tmp_path):
+    train(scenes, tmp_path / "whole", "isl_fsl")
+    flow = workflow(scenes, tmp_path / "broken", "isl_fsl")
+    flow.initialize()
+    trainer = flow.parser.get_parsed_content("train#trainer")
+    trainer.add_event_handler(Events.EPOCH_STARTED(once=2), stop)
+    with pytest.raises(RuntimeError):
+        flow.run()
+    train(scenes, tmp_path / "broken", "isl_fsl")
+    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+
+
+def stop():
+    raise OSError("the disk is gone")
+
+
+def test_unlearnable_tags_end_the_run_before_work(scenes, tmp_path):
+    content = json.loads((scenes / "dataset.json").read_text())
+    content["training"][0]["tags"] = ["acros"]
+    for section in ("training", "validation"):
+        for item in content[section]:
+            item |= {key: str(scenes / item[key]) for key in ("image", "label")}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    with pytest.raises(RuntimeError) as error:
+        workflow(tmp_path, tmp_path / "out", allow_outside=True).initialize()
+    assert "did you mean 'across'?" in str(cause_of(error.value))
+    assert not (tmp_path / "out").exists()
+
+
+def test_metadata_is_of_the_default_data(scenes):
+    outputs = json.loads((BUNDLE / "metadata.json").read_text())["network_data_format"]["outputs"]["pred"]
+    assert tuple(outputs["channel_def"].values()) == tag_schema(scenes / "dataset.json").names
