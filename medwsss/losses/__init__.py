@@ -3,8 +3,19 @@
 
 from __future__ import annotations
 
+from medwsss.losses.normalized_cut import NormalizedCutLoss
 from medwsss.losses.partial_cross_entropy import PartialCrossEntropyLoss
 from medwsss.losses.regularized import RegularizedLoss
 from medwsss.losses.self_labeling import SelfLabelingLoss
+from medwsss.losses.total_variation import MumfordShahLoss, TotalVariationLoss
+from medwsss.losses.tree_energy import TreeEnergyLoss
 
-__all__ = ["PartialCrossEntropyLoss", "RegularizedLoss", "SelfLabelingLoss"]
+__all__ = [
+    "MumfordShahLoss",
+    "NormalizedCutLoss",
+    "PartialCrossEntropyLoss",
+    "RegularizedLoss",
+    "SelfLabelingLoss",
+    "TotalVariationLoss",
+    "TreeEnergyLoss",
+]
