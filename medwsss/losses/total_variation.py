@@ -19,7 +19,7 @@ FLAT = 1e-8  #: added below the root, whose derivative is infinite at 0; its own
 
 
 def total_variation(sigma: Tensor, exists: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
-    """``Σ_k sqrt(Σ_a ((σ^k_{i+a} − σ^k_i) / h_a)²)``, ``B *S``: isotropic, by forward differences along each axis ``a``.
+FLAT = 1e-8  #: added below the root, which is not differentiable at 0; its own root is taken off
 
     Args:
         sigma: ``B K *S``.
