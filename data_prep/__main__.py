@@ -34,6 +34,10 @@ COMMANDS = {
         "an nnU-Net v2 raw data set, dense or with an ignore label; ScribbleBench in both variants",
     ),
     "phantom": ("data_prep.phantom", "seeded 3-D phantoms with scribbles; no download"),
+    "rasters": (
+        "data_prep.converters.rasters",
+        "scenes on the earth (GeoTIFF) with a layer of points, lines, polygons",
+    ),
     "scribbles": (
         "data_prep.scribbles",
         "strokes of any kind and length drawn into dense masks, or existing ones shortened",

@@ -49,15 +49,26 @@ def write_atomically(data: memoryview, path: Path) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the rename itself lives in the folder
-        finally:
-            os.close(folder)
+        _rename(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)  # a full disk needs the room
         raise OSError(error.errno, f"expected to write {path}, got: {error.strerror}") from error
+
+
+def finish(written: Path, path: Path) -> None:
+    """A file that somebody else has written, in the folder of ``path``, gets that name once it is on the disk."""
+    with open(written, "rb") as file:
+        os.fsync(file.fileno())
+    _rename(written, path)
+
+
+def _rename(written: Path, path: Path) -> None:
+    os.replace(written, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself lives in the folder
+    finally:
+        os.close(folder)
 
 
 def load_verified(path: Path) -> Any:

@@ -26,7 +26,7 @@ ALLOWED = {
     "bundle": {"keys", "files"},
     "terms": {"keys"},
     "solvers": {"keys", "terms"},
-    "losses": {"keys", "terms"},
+    "losses": {"keys", "terms", "networks"},
     "study": {"keys", "files", "parallel"},
     "transforms": {"keys", "files", "label_store", "terms", "solvers", "study"},
     "reports": {"keys", "files"},
@@ -34,6 +34,7 @@ ALLOWED = {
     "handlers": {"keys", "files", "label_store", "terms", "solvers", "metrics", "reports"},
     "networks": set(),
     "inferers": {"networks", "terms"},
+    "rasters": {"keys", "files", "terms", "study", "transforms", "reports", "networks"},
     "engines": {"keys", "bundle"},
     "advice": {
         "keys",

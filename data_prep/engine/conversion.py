@@ -189,5 +189,6 @@ def _datalist(dataset: Dataset, items: Mapping[str, Item]) -> dict[str, Any]:
         "void_values": [VOID] if dataset.void else [],
         "spatial_dims": dataset.spatial_dims,
         "in_channels": dataset.in_channels,
+        **dataset.facts,
         **sections,
     }

@@ -98,3 +98,4 @@ class Dataset:
     in_channels: int = 1
     void: bool = False  #: whether labels may hold VOID
     convention: Any = None  #: JSON that a file tells of what values mean: by another one it is another study
+    facts: Mapping[str, Any] = field(default_factory=dict)  #: what else the data list is to say, as JSON

@@ -5,25 +5,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from monai.data import MetaTensor, list_data_collate
+from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd
-from torch import Tensor
 
 from medwsss.advice.finished import FinishedRun
 from medwsss.advice.regions import find_regions
 from medwsss.advice.scores import doubt, far_from, spread
-from medwsss.engines import PrepareWeakBatch
 from medwsss.handlers import VolumeLabelHandler
-from medwsss.keys import GUIDE, IMAGE, SCRIBBLE, UNLABELED
+from medwsss.handlers.opinions import opinions
+from medwsss.keys import IMAGE, SCRIBBLE, UNLABELED
 from medwsss.study.outputs import output_suffix
-from medwsss.terms.simplex import safe_log, seed_mask, unlabeled_mask
+from medwsss.terms.simplex import seed_mask, unlabeled_mask
 from medwsss.transforms import AsVolume, VoidLabelsd
 
-__all__ = ["CaseAdvice", "Opinions", "advise_case", "load_unannotated", "opinions"]
+__all__ = ["CaseAdvice", "advise_case", "load_unannotated"]
 
 
 @dataclass(frozen=True)
@@ -89,30 +88,6 @@ class CaseAdvice:
         sums = self.score.sum((0, 1)) * self.voxel
         order = [] if self.slice_axis is None else np.argsort(-sums, kind="stable").tolist()
         return [{"index": int(k), "score": round(float(sums[k]), 3)} for k in order if sums[k] > 0]
-
-
-class Opinions(NamedTuple):
-    """What network and solver say of one case, and what they saw, all on the CPU and without a batch axis."""
-
-    guide: Tensor  #: ``C *S``
-    scribble: Tensor  #: ``1 *S``
-    sigma: Tensor  #: ``K *S``, the network's
-    y: Tensor  #: ``K *S``, the pseudo-labels of the whole case
-
-
-@torch.no_grad()
-def opinions(case: dict[str, Any], handler: VolumeLabelHandler, device: torch.device) -> Opinions:
-    """Predict a case and solve its pseudo-labels, as the run of this handler would.
-
-    Args:
-        case: image, scribble and, if it isn't the image, guide.
-        handler: of the run, for its network, inferer and solver.
-        device: of the network.
-    """
-    image, targets = PrepareWeakBatch()(list_data_collate([case]), device)
-    sigma = handler.predict(image)
-    y = handler.solver(safe_log(sigma).contiguous(), targets[GUIDE], targets[SCRIBBLE]).labels
-    return Opinions(*(x[0].cpu() for x in (targets[GUIDE], targets[SCRIBBLE], sigma, y)))
 
 
 def advise_case(

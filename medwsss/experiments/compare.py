@@ -36,7 +36,7 @@ DEFAULT = "default"  #: the method without an overlay
 #: What a bundle needs besides to have Dice of each validation case, for paired differences.
 PER_CASE: dict[str, dict[str, Any]] = {
     "scribble_2d": {
-        "figures": {"IoU": "val_mean_iou", "Dice": "val_mean_dice"},
+        "figures": {"IoU": "@key_name", "Dice": "val_mean_dice"},
         "validate#additional_metrics": {
             "val_mean_dice": {
                 "_target_": "monai.handlers.IgniteMetricHandler",

@@ -16,10 +16,10 @@ from typing import Any
 from matplotlib.image import imsave
 from tqdm import tqdm
 
-from medwsss.advice.cases import opinions
 from medwsss.advice.finished import FinishedRun
 from medwsss.experiments.data import dense_key
 from medwsss.files import write_atomically
+from medwsss.handlers.opinions import opinions
 from medwsss.keys import SCRIBBLE
 from medwsss.reports.pictures import render
 

@@ -9,6 +9,7 @@ from medwsss.handlers.checkpoint import FullCheckpoint
 from medwsss.handlers.diagnostics import PseudoLabelDiagnostics
 from medwsss.handlers.evaluation import EvaluationReport
 from medwsss.handlers.evaluation_metrics import evaluation_metrics
+from medwsss.handlers.label_quality import LabelQualityHandler
 from medwsss.handlers.nan_guard import NonFiniteGuard
 from medwsss.handlers.pictures import PictureHandler
 from medwsss.handlers.pseudo_label import PseudoLabelHandler
@@ -21,6 +22,7 @@ __all__ = [
     "EpochSeeder",
     "EvaluationReport",
     "FullCheckpoint",
+    "LabelQualityHandler",
     "LastModel",
     "NonFiniteGuard",
     "PictureHandler",

@@ -22,10 +22,11 @@ __all__ = ["PseudoLabelDiagnostics"]
 
 LITTLE, MUCH = 0.001, 0.5  # of the free voxels: labels that change less, or more, than this are worth a word
 GIVEN_UP = 0.1  # of what a guess by frequency gives to a class' seeds: a network that gives less has lost the class
-UNSEEN = 5  # epochs in a row in which no seed of a class is given to it: worth a word
+UNSEEN = 5  # epochs in a row in which hardly a seed of a class is given to it: worth a word
+FEW = 0.05  # of a class' seeds: whoever predicts fewer does not see the class
 STATE = ("figures", "missing", "lost", "unseen", "healing", "healed", "most_changed")
 REMEDY = "train longer on seeds alone (warmup_epochs, warmup_loss), lower eta or learning_rate, or give them more seeds"
-MARGIN = 0.1  # held-out recall that pseudo-labels may lack: the best runs of the bundle's docs/default.md lack 0.05
+MARGIN = 0.1  # held-out recall that pseudo-labels may lack: the best runs of docs/evidence.md lack 0.05
 
 
 class PseudoLabelDiagnostics:
@@ -48,8 +49,8 @@ class PseudoLabelDiagnostics:
     A class is lost where the mean of ``σ_i^k`` over its seeds is below a tenth of its share of all seeds, which is what
     a guess gives. Then there is a warning, and pseudo-labels are withheld from the loss until the mean of every class
     is its share at least, for ``heal_epochs`` of a training at most: the seed term alone always pulls. A training that
-    loses no class is not touched, and before pseudo-labels come there is nothing to warn of. A class of which not a
-    single seed is predicted in five epochs in a row is warned of, too; nothing is withheld for it.
+    loses no class is not touched, and before pseudo-labels come there is nothing to warn of. A class of which fewer
+    than 1 in 20 seeds are predicted in five epochs in a row is warned of, too; nothing is withheld for it.
 
     Args:
         interval: look at an epoch's first batch and every ``interval``-th after it; a look costs as much as the y-step.
@@ -60,7 +61,7 @@ class PseudoLabelDiagnostics:
         figures: of the last epoch.
         missing: classes with seeds in the last epoch, but nowhere the likeliest in its pseudo-labels.
         lost: classes that the network gave up in the last epoch.
-        unseen: for how many epochs in a row, up to the last one, no seed of a class was predicted, by class.
+        unseen: for how many epochs in a row, up to the last one, hardly a seed of a class was predicted, by class.
         healing: whether pseudo-labels are withheld now.
         healed: for how many epochs they have been so far.
         most_changed: the largest ``pseudo_label_change`` of all epochs.
@@ -163,12 +164,12 @@ class PseudoLabelDiagnostics:
         self.lost = (given < GIVEN_UP * guessed).nonzero().flatten().tolist()
         if "pseudo_label_change" not in self.figures:  # warm-up is not over
             return
-        unseen = ((number > 0) & (hits == 0)).nonzero().flatten().tolist()
+        unseen = ((number > 0) & (hits < FEW * number)).nonzero().flatten().tolist()
         self.unseen = {k: self.unseen.get(k, 0) + 1 for k in unseen}
         if long := [k for k, epochs in self.unseen.items() if epochs == UNSEEN and k not in self.lost]:
             warnings.warn(
-                f"Epoch {engine.state.epoch}: the network has not predicted a single seed of classes {long} for "
-                f"{UNSEEN} epochs; {REMEDY}",
+                f"Epoch {engine.state.epoch}: the network has predicted less than {FEW:.0%} of the seeds of classes "
+                f"{long} for {UNSEEN} epochs; {REMEDY}",
                 stacklevel=2,
             )
         short = (given < guessed).any() if self.healing else bool(self.lost)
@@ -187,7 +188,7 @@ class PseudoLabelDiagnostics:
         if self.lost:
             return f"classes {self.lost} are lost: on their own seeds the network rules them out; {REMEDY}"
         if long := [k for k, epochs in self.unseen.items() if epochs >= UNSEEN]:
-            return f"no seed of classes {long} is predicted as what it is; {REMEDY}"
+            return f"less than {FEW:.0%} of the seeds of classes {long} are predicted as what they are; {REMEDY}"
         if "pseudo_label_change" not in self.figures:
             return None
         network, labels = (self.figures.get(f"held_out_{name}", 0.0) for name in ("network", "pseudo_label"))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import shutil
@@ -13,22 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
-import nibabel as nib
 import numpy as np
 import torch
 from ignite.engine import Events
 from monai.data import MetaTensor, decollate_batch
 from monai.engines import Workflow
-from monai.transforms import Orientation
-from monai.utils import CommonKeys, convert_to_numpy, convert_to_tensor, string_list_all_gather
+from monai.utils import CommonKeys, convert_to_numpy, string_list_all_gather
 from torch import Tensor
 
 from medwsss.files import write_json
+from medwsss.handlers.case_slices import load_slices, save_slices, slices_of
 from medwsss.handlers.environment import environment
+from medwsss.handlers.label_quality import read_label_quality
 from medwsss.metrics import calibration_error
 from medwsss.reports.evaluation import chosen_cases, write_evaluation
+from medwsss.reports.label_quality import NO_LABELS
 from medwsss.reports.scores import Scores
-from medwsss.reports.slices import CaseSlices, wrong_slices
 from medwsss.reports.tables import interval
 
 __all__ = ["EvaluationReport"]
@@ -56,6 +55,7 @@ class EvaluationReport:
         key: title of the figure of each case, higher being better, by which cases are best and worst.
         patients: image file → patient; by default each case is a patient's.
         tensorboard: folder of the training's curves.
+        label_quality: folder that a :class:`~medwsss.handlers.LabelQualityHandler` of the training wrote, if it did.
         setting: a run's configuration; the page has what it says in plain values.
         data: about the cases, for the page.
         notes: on the figures, for the page.
@@ -73,6 +73,7 @@ class EvaluationReport:
         key: str = "Dice",
         patients: Mapping[str, str] | None = None,
         tensorboard: str | Path | None = None,
+        label_quality: str | Path | None = None,
         setting: Mapping[str, Any] | None = None,
         data: str = "",
         notes: str = "",
@@ -86,6 +87,7 @@ class EvaluationReport:
         self.key = key
         self.patients = dict(patients or {})
         self.tensorboard = Path(tensorboard) if tensorboard is not None else None
+        self.label_quality = Path(label_quality) if label_quality is not None else None
         self.setting = {name: str(value) for name, value in (setting or {}).items() if _is_plain(value)}
         self.data, self.notes = data, notes
         self.validated_on = validated_on
@@ -110,9 +112,7 @@ class EvaluationReport:
             meta = image.meta if isinstance(image, MetaTensor) else {}
             name = str(meta.get("filename_or_obj", f"case {len(self.images) + 1} of process {idist.get_rank()}"))
             self.images.append(name)
-            path = self._slices(name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(path, **dataclasses.asdict(_slices_of(item)))
+            save_slices(slices_of(image, pred=item[CommonKeys.PRED], truth=item[CommonKeys.LABEL]), self._slices(name))
 
     def _slices(self, image: str) -> Path:
         return self.folder / ".slices" / f"{sha256(image.encode()).hexdigest()[:16]}.npz"
@@ -146,7 +146,7 @@ class EvaluationReport:
             "environment": run,
         }
         write_json(summary, self.folder / "summary.json")
-        shown = [(i, what, _load(self._slices(images[i]))) for i, what in chosen_cases(scores, self.key).items()]
+        shown = [(i, what, load_slices(self._slices(images[i]))) for i, what in chosen_cases(scores, self.key).items()]
         path = self.folder / "report.html"
         write_evaluation(
             path=path,
@@ -161,6 +161,7 @@ class EvaluationReport:
             data=self.data,
             notes=self.notes,
             validated_on=self.validated_on,
+            labels=read_label_quality(self.label_quality) if self.label_quality else NO_LABELS,
         )
         shutil.rmtree(self.folder / ".slices", ignore_errors=True)
         self.logger.info("evaluation: %s", path)
@@ -196,26 +197,3 @@ def _short(images: Sequence[str]) -> list[str]:
         return [Path(image).name for image in images]
     root = os.path.commonpath([Path(image).parent for image in images])
     return [os.path.relpath(image, root) for image in images]
-
-
-def _load(path: Path) -> CaseSlices:
-    with np.load(path) as stored:
-        fields = {name: value if value.ndim > 1 else value.tolist() for name, value in stored.items()}
-    return CaseSlices(**{**fields, "numbers": np.asarray(fields["numbers"])})
-
-
-def _slices_of(item: Mapping[str, Any]) -> CaseSlices:
-    """A case of a validator's output, turned as one looks at a patient where the file says how that one lies."""
-    image, pred, truth = (item[key] for key in (CommonKeys.IMAGE, CommonKeys.PRED, CommonKeys.LABEL))
-    meta = image.meta if isinstance(image, MetaTensor) else {}
-    affine = convert_to_numpy(image.affine) if isinstance(image, MetaTensor) else np.eye(4)
-    plain = (convert_to_tensor(each, track_meta=False).detach().cpu() for each in (image, pred, truth))
-    maps: list[Any] = [MetaTensor(each, affine=torch.as_tensor(affine)) for each in plain]
-    # where all is at right angles about the origin, it is a header's default and not a scanner's word
-    lies = meta.get("placed", False) and image.ndim == 4 and np.abs(affine[:3, 3]).max() > 0
-    if lies:
-        maps = [Orientation("LPI", labels=None)(each) for each in maps]
-    image, pred, truth = (convert_to_numpy(each) for each in maps)
-    spacing = nib.affines.voxel_sizes(convert_to_numpy(maps[0].affine))[: pred.ndim - 1].round(4).tolist()
-    unit = str(meta.get("unit", "mm")) if meta.get("placed") else ""
-    return wrong_slices(image, pred[0], truth[0], spacing, unit, "LPI" if lies else "")

@@ -15,11 +15,11 @@ from medwsss.terms.simplex import void_mask
 
 __all__ = ["MumfordShahLoss", "TotalVariationLoss", "total_variation"]
 
-FLAT = 1e-8  #: added below the root, whose derivative is infinite at 0; its own root is taken off
+FLAT = 1e-8  #: added below the root, which is not differentiable at 0; its own root is taken off
 
 
 def total_variation(sigma: Tensor, exists: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
-FLAT = 1e-8  #: added below the root, which is not differentiable at 0; its own root is taken off
+    """``Σ_k sqrt(Σ_a ((σ^k_{i+a} − σ^k_i) / h_a)²)``, ``B *S``: isotropic, by forward differences along each axis.
 
     Args:
         sigma: ``B K *S``.

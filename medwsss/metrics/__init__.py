@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from medwsss.metrics.calibration import CalibrationMetric, calibration_error
 from medwsss.metrics.contour import ContourFMetric, RegionAndContourMetric
+from medwsss.metrics.label_quality import LabelQuality, LabelQualityMetric, border_distance
 from medwsss.metrics.mean_iou import MeanIoUMetric
 from medwsss.metrics.pseudo_labels import decided_by
 from medwsss.metrics.seeds import seeds_by_class
@@ -19,8 +20,11 @@ __all__ = [
     "ClassSurfaceDiceMetric",
     "ClassSurfaceDistanceMetric",
     "ContourFMetric",
+    "LabelQuality",
+    "LabelQualityMetric",
     "MeanIoUMetric",
     "RegionAndContourMetric",
+    "border_distance",
     "calibration_error",
     "decided_by",
     "seeds_by_class",

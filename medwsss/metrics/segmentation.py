@@ -54,9 +54,7 @@ class ClassMetric(CumulativeIterationMetric):
 
     def masks(self, y_pred: Tensor, y: Tensor) -> Masks:
         """Of class maps."""
-        spacing = getattr(y, "pixdim", None)
-        space = y.ndim - 2
-        spacing = [1.0] * space if spacing is None else torch.as_tensor(spacing).flatten()[:space].tolist()
+        spacing = spacing_of(y)
         pred, truth = (convert_to_tensor(x, track_meta=False).long() for x in (y_pred, y))
         counts = seed_mask(truth)
         pred_hot = one_hot(torch.where(counts, pred, 0), self.num_classes) * counts
@@ -84,6 +82,12 @@ class CaseMetric(ClassMetric):
     def miss(self, masks: Masks) -> float:
         """What a class is worth that only one of truth and prediction has."""
         return 0.0
+
+
+def spacing_of(y: Tensor) -> list[float]:
+    """Of the voxels of a batch ``B C *S``, by its affine; 1 without one."""
+    spacing, space = getattr(y, "pixdim", None), y.ndim - 2
+    return [1.0] * space if spacing is None else torch.as_tensor(spacing).flatten()[:space].tolist()
 
 
 def settle(values: Tensor, predicted: Tensor, present: Tensor, miss: float) -> Tensor:

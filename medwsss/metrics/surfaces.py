@@ -17,7 +17,7 @@ from medwsss.metrics.segmentation import CaseMetric, Masks
 
 __all__ = ["ClassHausdorffMetric", "ClassSurfaceDiceMetric", "ClassSurfaceDistanceMetric"]
 
-_ROUNDING = 1e-5  # relative: ten voxels of 0.3 mm in float32 are within 3 mm
+ROUNDING = 1e-5  # relative: ten voxels of 0.3 mm in float32 are within 3 mm
 
 
 class SurfaceMetric(CaseMetric):
@@ -93,5 +93,5 @@ class ClassSurfaceDiceMetric(SurfaceMetric):
 
     def between(self, pred: Tensor, truth: Tensor, spacing: list[float]) -> Tensor:
         """MONAI's."""
-        thresholds = [self.tolerance * (1 + _ROUNDING)]
+        thresholds = [self.tolerance * (1 + ROUNDING)]
         return compute_surface_dice(pred, truth, thresholds, include_background=True, spacing=spacing)

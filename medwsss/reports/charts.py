@@ -14,9 +14,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-__all__ = ["line", "read_scalars", "reliability", "svg"]
+__all__ = ["Points", "line", "read_scalars", "reliability", "svg"]
 
 _BLUE = "#56B4E9"
+_COLORS = (_BLUE, "#E69F00", "#009E73")
 
 Points = tuple[list[int], list[float]]  #: steps and values
 
@@ -30,13 +31,20 @@ def read_scalars(folder: Path) -> dict[str, Points]:
     return {tag: (sorted(of), [of[step] for step in sorted(of)]) for tag, of in found.items()}
 
 
-def line(title: str, points: Points, xlabel: str) -> str:
-    """A curve."""
+def line(title: str, curves: Mapping[str, Points], xlabel: str) -> str:
+    """Curves by their names; a single one needs none."""
     figure = Figure(figsize=(4, 2.4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(*points, color=_BLUE, marker="." if len(points[0]) < 50 else "")
+    for color, (name, points) in zip(_COLORS, curves.items()):
+        axes.plot(*points, color=color, marker="." if len(points[0]) < 50 else "", label=name)
     axes.set(title=title, xlabel=xlabel)
-    return svg(figure, f"{title}: from {points[1][0]:.4g} to {points[1][-1]:.4g} in {len(points[0])} values")
+    if len(curves) > 1:
+        axes.legend(frameon=False)
+    told = (
+        f"{name} from {values[0]:.4g} to {values[-1]:.4g} in {len(values)} values".strip()
+        for name, (_, values) in curves.items()
+    )
+    return svg(figure, f"{title}: {'; '.join(told)}")
 
 
 def reliability(title: str, sums: np.ndarray, error: float) -> str:

@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import to_hex
 
-from medwsss.keys import VOID
-from medwsss.reports.charts import line, read_scalars, reliability
-from medwsss.reports.markup import element
-from medwsss.reports.overlays import ERRORS, overlay
+from medwsss.reports.cases import article, layers, switches
+from medwsss.reports.charts import Points, line, read_scalars, reliability
+from medwsss.reports.label_quality import NO_LABELS, TrainingLabels, quality
 from medwsss.reports.page import page, section, table
-from medwsss.reports.pictures import class_colors
 from medwsss.reports.scores import Scores, mean
 from medwsss.reports.slices import CaseSlices
 from medwsss.reports.tables import NONE
@@ -31,7 +28,6 @@ _POLICY = (
     "A class that is in neither prediction nor truth of a case is left out of all means. One that is in only one of "
     "them counts as 0, and as the diagonal of the volume in distances. Voxels without a label don't count."
 )
-_LAYERS = {"scribble": "strokes", "prediction": "prediction", "truth": "truth", "error": "errors"}
 
 
 def chosen_cases(scores: Scores, title: str, worst: int = 3) -> dict[int, str]:
@@ -64,6 +60,7 @@ def write_evaluation(
     data: str = "",
     notes: str = "",
     validated_on: str = "masks",
+    labels: TrainingLabels = NO_LABELS,
 ) -> None:
     """Write the page.
 
@@ -80,6 +77,7 @@ def write_evaluation(
         data: about the cases.
         notes: on the figures.
         validated_on: "masks", or the kind of strokes that the figures are agreement with.
+        labels: what training left of its pseudo-labels.
     """
     strokes = validated_on != "masks"
     patients = len(set(scores.patients))
@@ -96,7 +94,13 @@ def write_evaluation(
     parts = [
         found,
         section("Figures", _figures(rows, patients), f'<p class="note">{escape(notes)} {_POLICY}</p>\n'),
-        section("Cases", *_layers(names, cases, strokes), *(_case(scores, key, *each, strokes) for each in cases)),
+        section(
+            "Cases",
+            *layers(names, [of for *_, of in cases] + list(labels.cases.values()), strokes),
+            *(_case(scores, key, *each, strokes) for each in cases),
+            *(article(f"Training case: {name}", "", of) for name, of in labels.cases.items()),
+        ),
+        section("Pseudo-labels", *quality(labels)),
         section("Calibration", _calibration(calibration)),
         section("Training", _curves(read_scalars(scalars) if scalars else {})),
         section("All cases", _all_cases(scores, key)),
@@ -106,7 +110,7 @@ def write_evaluation(
             for name, of in facts.items()
         ),
     ]
-    page(path, title, parts, _switches(names))
+    page(path, title, parts, switches(names))
 
 
 def _figures(rows: Sequence[Row], patients: int) -> str:
@@ -133,74 +137,11 @@ def _number(value: float) -> str:
     return NONE if np.isnan(value) else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def _layers(names: Sequence[str], cases: Sequence[tuple[int, str, CaseSlices]], strokes: bool) -> list[str]:
-    """Switches of layers and classes, which are the legend, too."""
-    if not cases:
-        return []
-    layers = [("scribble", "prediction", "error"), ("prediction", "truth", "error")][not strokes]
-    keys = {name: _sample(name, "#FFFFFF") for name in ("prediction", "truth")}
-    switches = [_switch(f"show-{name}", _LAYERS[name], keys.get(name, ""), name != "error") for name in layers]
-    there = np.unique(np.concatenate([np.unique((of.pred, of.truth)) for *_, of in cases]))
-    for k in range(0 if strokes else 1, len(names)):
-        if k in there:
-            color = to_hex(class_colors(k + 1)[-1])
-            switches.append(_switch(f"show-class-{k}", names[k], _sample("prediction", color)))
-    meaning = {"missed": f"called {names[0]}", "added": f"should be {names[0]}", "confused": "of another class"}
-    swatches = {name: element("rect", width=18, height=10, fill=color) for name, color in ERRORS.items()}
-    kinds = ", ".join(f"{_key(area)} {name} ({escape(meaning[name])})" for name, area in swatches.items())
-    lines = "" if strokes else "Solid lines are the prediction, dashed ones the truth. "
-    told = (
-        f"{lines}Errors are areas: {kinds}. Slices are those with most wrong voxels of each case, not typical ones. "
-        "Grey values reach from the 1st to the 99th percentile of the whole volume."
-    )
-    show = element("fieldset", element("legend", "Show"), *switches, class_="layers")
-    return [show + "\n", element("p", told, class_="note") + "\n"]
-
-
-def _switch(name: str, text: str, key: str = "", on: bool = True) -> str:
-    box = element("input", type="checkbox", id=name, **({"checked": ""} if on else {}))
-    return element("label", box, key, f" {escape(text)}")
-
-
-def _key(drawn: str) -> str:
-    return element("svg", drawn, class_="key", viewBox="0 0 18 10", aria_hidden="true")
-
-
-def _sample(layer: str, color: str) -> str:
-    return _key(element("path", class_=layer, d="M2 5H16", stroke=color))
-
-
-def _switches(names: Sequence[str]) -> str:
-    """Rules without which nothing could be switched: what a box that is not ticked hides."""
-    ids = [*_LAYERS, *(f"class-{k}" for k in range(len(names)))]
-    return "".join(f"body:has(#show-{name}:not(:checked)) .slices .{name} {{ display: none; }}\n" for name in ids)
-
-
 def _case(scores: Scores, key: str, index: int, what: str, of: CaseSlices, strokes: bool) -> str:
-    name, patient = scores.cases[index], scores.patients[index]
-    values = scores.figures[key][index]
-    each = ", ".join(f"{escape(c)} {_number(v)}" for c, v in zip(scores.named(key), values))
-    figures = []
-    area = of.step[0] * of.step[1] / 100 if of.unit == "mm" else 0
-    for i, (number, wrong) in enumerate(zip(of.numbers, of.wrong())):
-        place = f"slice {number} of {of.count}" if of.count > 1 else "whole image"
-        amount = f"{wrong} pixels wrong" + (f", {wrong * area:.1f} cm²" if area else "")
-        if not strokes and not ((of.truth[i] > 0) & (of.truth[i] < VOID)).any():
-            amount += ", nothing but background in the truth"
-        label = f"{what}, {name}, {place}, {amount}"
-        figures.append(element("figure", overlay(of, i, label, strokes), element("figcaption", f"{place}: {amount}")))
-    sides = (
-        "Letters are the patient's sides by the file's header."
-        if of.sides
-        else "Shown as stored: the file does not say how the patient lies, left and right may be swapped."
-    )
-    if not of.unit:
-        sides = ""
-    if of.thickness:
-        sides += f" Slices are {of.thickness:g} {escape(of.unit)} apart."
-    told = f"Patient {escape(patient)}. {escape(key)}: {each}. {sides}"
-    slices = element("div", *figures, class_="slices")
-    return element("article", element("h3", f"{what}: {escape(name)}"), element("p", told), slices) + "\n"
+    values = zip(scores.named(key), scores.figures[key][index])
+    each = ", ".join(f"{escape(c)} {_number(v)}" for c, v in values)
+    about = f"Patient {escape(scores.patients[index])}. {escape(key)}: {each}."
+    return article(f"{what}: {scores.cases[index]}", about, of, strokes)
 
 
 def _calibration(found: Mapping[str, tuple[np.ndarray, Row]]) -> str:
@@ -221,13 +162,19 @@ def _interval(row: Row) -> str:
     return NONE if np.isnan(row["low"]) else f"{_number(row['low'])} to {_number(row['high'])}"
 
 
-def _curves(scalars: Mapping[str, tuple[list[int], list[float]]]) -> str:
-    charts = [
-        line(tag.replace("_", " "), points, "iteration" if tag == "train_loss" else "epoch")
-        for tag, points in scalars.items()
-        if np.isfinite(points[1]).any()
+def _curves(scalars: Mapping[str, Points]) -> str:
+    """A chart a figure; what there is before and after a solve goes into one."""
+    charts: dict[str, dict[str, Points]] = {}
+    for tag, points in scalars.items():
+        name, _, when = tag.rpartition("_")
+        pair = when in ("before", "after")
+        if np.isfinite(points[1]).any():
+            charts.setdefault(name if pair else tag, {})[when if pair else ""] = points
+    drawn = [
+        line(name.replace("_", " "), curves, "iteration" if name == "train_loss" else "epoch")
+        for name, curves in charts.items()
     ]
-    return f'<div class="sheet charts">{"".join(charts)}</div>\n' if charts else ""
+    return f'<div class="sheet charts">{"".join(drawn)}</div>\n' if drawn else ""
 
 
 def _all_cases(scores: Scores, key: str) -> str:

@@ -26,7 +26,8 @@ def overlay(case: CaseSlices, i: int, label: str, strokes: bool = False) -> str:
     """Slice ``i`` of a case.
 
     Layers are groups of the classes ``prediction``, ``truth`` (or ``scribble``, of masks that are strokes) and
-    ``error``; what belongs to a class of the task is of ``class-K``, too.
+    ``error``, with pseudo-labels ``pseudo-label`` and ``scribble``; what belongs to a class of the task is of
+    ``class-K``, too.
 
     Args:
         case: its slices.
@@ -40,8 +41,10 @@ def overlay(case: CaseSlices, i: int, label: str, strokes: bool = False) -> str:
     truth = np.where(case.truth[i] < VOID, case.truth[i], 0)
     size = {"width": f"{width * x:g}", "height": f"{height * y:g}"}
     picture = data_url(png(case.image[i].swapaxes(0, 1)))
+    more = (_masks(case.strokes[i], "scribble"), _masks(case.pseudo[i], "pseudo-label")) if len(case.pseudo) else ()
     masks = (
         _errors(case.pred[i], case.truth[i]),
+        *more,
         _masks(case.truth[i] if strokes else truth, "scribble" if strokes else "truth"),
         _masks(case.pred[i], "prediction"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from skimage.util import img_as_ubyte
@@ -16,6 +16,10 @@ from medwsss.reports.pictures import stretch
 __all__ = ["CaseSlices", "wrong_slices"]
 
 _LARGEST = 1024  # pixels along the longer side; what is larger loses rows and columns
+
+
+def _nothing() -> np.ndarray:
+    return np.zeros((0, 0, 0), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,18 @@ class CaseSlices:
     thickness: float  #: from slice to slice
     unit: str  #: of these, empty where a file says nothing of it
     sides: str  #: letters of left, right, top and bottom, empty where a file says nothing of it
+    pseudo: np.ndarray = field(
+        default_factory=_nothing
+    )  #: classes of the pseudo-label, uint8; of no slice where there is none
+    strokes: np.ndarray = field(default_factory=_nothing)  #: classes, ``UNLABELED`` or ``VOID``, uint8; likewise
 
     def wrong(self) -> np.ndarray:
         """Pixels of each slice whose class is wrong."""
         return _wrong(self.pred, self.truth)
+
+    def wrong_pseudo(self) -> np.ndarray:
+        """Likewise of the pseudo-label."""
+        return _wrong(self.pseudo, self.truth)
 
 
 def wrong_slices(
@@ -45,8 +57,11 @@ def wrong_slices(
     unit: str = "",
     axcodes: str = "",
     count: int = 3,
+    pseudo: np.ndarray | None = None,
+    strokes: np.ndarray | None = None,
 ) -> CaseSlices:
     """The ``count`` slices with most wrong voxels, in their order; where none is wrong, the one with most foreground.
+    Where there is a pseudo-label, its wrong voxels count as those of the prediction do.
 
     Slices lie across the axis with the largest spacing, the last of equals. Grey values reach from the 1st to the 99th
     percentile of the whole volume, so that all slices of a case are comparable.
@@ -59,30 +74,37 @@ def wrong_slices(
         unit: of the spacing.
         axcodes: where each axis runs to: ``LPI``.
         count: slices at most.
+        pseudo: ``*S`` classes of the pseudo-label, if there is one.
+        strokes: ``*S`` classes, ``UNLABELED`` or ``VOID``, if there are any.
     """
     more = (1,) * (3 - pred.ndim)  # a picture is a volume of one slice
-    image, pred, truth = (each.reshape(*each.shape, *more) for each in (image, pred, truth))
+    image = image.reshape(*image.shape, *more)
     spacing = [*spacing, *(0.0 for _ in more)]
     across = max(range(3), key=lambda axis: (spacing[axis], axis)) if spacing[2] else 2
     x, y = (axis for axis in range(3) if axis != across)
-    pred, truth = (np.moveaxis(each, across, 0) for each in (pred, truth))
-    wrong = _wrong(pred, truth)
+    given = {"pred": pred, "truth": truth, "pseudo": pseudo, "strokes": strokes}
+    maps: dict[str, np.ndarray] = {
+        name: np.moveaxis(each.reshape(*each.shape, *more), across, 0)
+        for name, each in given.items()
+        if each is not None
+    }
+    truth = maps["truth"]
+    wrong = np.sum([_wrong(maps[name], truth) for name in ("pred", "pseudo") if name in maps], axis=0)
     if wrong.any():
         chosen = np.sort(np.argsort(-wrong, kind="stable")[: min(count, int((wrong > 0).sum()))])
     else:
         chosen = ((truth > 0) & (truth < VOID)).sum((1, 2)).argmax(keepdims=True)
-    coarse = math.ceil(max(pred.shape[1:]) / _LARGEST)
+    coarse = math.ceil(max(truth.shape[1:]) / _LARGEST)
     pick = (chosen, slice(None, None, coarse), slice(None, None, coarse))
     return CaseSlices(
         image=img_as_ubyte(np.moveaxis(stretch(image), across, 0)[pick]),
-        pred=pred[pick].astype(np.uint8),
-        truth=truth[pick].astype(np.uint8),
         numbers=chosen + 1,
-        count=len(pred),
+        count=len(truth),
         step=(spacing[x] * coarse, spacing[y] * coarse),
         thickness=spacing[across],
         unit=unit,
         sides="".join((_OPPOSITE[axcodes[x]], axcodes[x], _OPPOSITE[axcodes[y]], axcodes[y])) if axcodes else "",
+        **{name: each[pick].astype(np.uint8) for name, each in maps.items()},
     )
 
 

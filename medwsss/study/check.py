@@ -21,6 +21,7 @@ from medwsss.study.axes import differing_orders
 from medwsss.study.datalist import find_shared, resolve, section_of
 from medwsss.study.findings import Files, Findings, examine
 from medwsss.study.mapping import MapWeakLabels
+from medwsss.study.patients import split_by_features
 from medwsss.study.problems import raise_problems
 from medwsss.study.summary import StudySummary
 
@@ -153,7 +154,7 @@ def check_study(
         report.warnings += summary.warnings
     orders = [summary.anatomy for summary in report.sections.values()]
     report.warnings += differing_orders({order: name for found in reversed(orders) for order, name in found.items()})
-    report.errors += _twins(report.sections)
+    report.errors += [] if split_by_features(content) else _twins(report.sections)
     return report
 
 

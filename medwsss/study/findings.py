@@ -23,6 +23,7 @@ from medwsss.study.readers import loader
 
 _MAX_LABELED = 0.5  # a "scribble" that labels more than this share of the voxels is a dense mask, or misread
 _MAX_LOST = 0.5  # dense masks go on below nodata, if only as background
+_WITH_ALPHA = (2, 4)  # channels of grey or colours with alpha
 _MOSTLY = 0.95  # a class with this share of a scribble is not a class: its value means "nobody annotated"
 
 Files = Any  #: a path, or a list of paths: the channels of one image
@@ -131,6 +132,16 @@ def _measure(image: MetaTensor, file: Files, found: Findings) -> None:
         values = ", ".join(f"{value:g}" for value in found.low)
         found.warnings.append(f"expected an image that shows something, got {values} in every voxel of {file}")
     found.range = usual_range(voxels)
+    if image.meta.get("unit") == "degree":
+        found.warnings.append(
+            f"expected a raster in metres, got one in degrees: distances are not those on the ground, in {file}; "
+            "gdalwarp -t_srs with its UTM zone would make them so"
+        )
+    if len(voxels) in _WITH_ALPHA and set(voxels[-1].unique().tolist()) == {0.0, float(UNLABELED)}:
+        found.warnings.append(
+            f"expected an alpha channel that is declared as one, got a last channel of nothing but 0 and {UNLABELED} "
+            f"in {file}: it trains as data"
+        )
 
 
 def _labels(file: Files | None, labels: MapWeakLabels, image: MetaTensor | None, found: Findings) -> Tensor | None:

@@ -14,7 +14,9 @@ from monai.utils import ensure_tuple
 from medwsss.keys import IMAGE
 from medwsss.study.readers import stem_of
 
-__all__ = ["find_shared", "patient_of", "patients_by_image", "patients_of"]
+__all__ = ["SPLIT", "find_shared", "patient_of", "patients_by_image", "patients_of", "split_by_features"]
+
+SPLIT = "split"  #: key of a data list: by what its sections are apart
 
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")  # BIDS
 _KINDS = (  # of pictures: modality, phase, side, and what a picture is called
@@ -95,9 +97,18 @@ def _path(item: Mapping[str, Any]) -> Path:
     return Path(str(ensure_tuple(item.get(IMAGE))[0]))
 
 
+def split_by_features(content: Mapping[str, Any]) -> bool:
+    """Whether the sections of a list show the same images, apart from each other by their labels alone."""
+    split = content.get(SPLIT)
+    return isinstance(split, Mapping) and split.get("by") == "features"
+
+
 def find_shared(content: Mapping[str, Any], sections: Sequence[str]) -> tuple[list[str], list[str]]:
     """Files and patients that are in more than one of the sections: errors, and what is only guessed, as warnings."""
     errors, doubts = [], []
+    if split_by_features(content):
+        gap = content[SPLIT].get("gap")
+        return [], [f"validation shows the images of training, at labels {gap} pixels or more from those that train"]
     seen: dict[tuple[str, str], str] = {}
     told: set[tuple[str, str, str]] = set()
     items = [(section, item) for section in sections for item in content[section] if isinstance(item, dict)]

@@ -16,7 +16,7 @@ from medwsss.transforms.existing import (
     VoidLabelsD,
     VoidLabelsDict,
 )
-from medwsss.transforms.held_out import HoldOutSeedsd, HoldOutSeedsD, HoldOutSeedsDict
+from medwsss.transforms.held_out import HoldOutSeedsd, HoldOutSeedsD, HoldOutSeedsDict, keep_all_seeds
 from medwsss.transforms.prediction import (
     CheckImaged,
     CheckImageD,
@@ -121,4 +121,5 @@ __all__ = [
     "VoidLabelsD",
     "VoidLabelsDict",
     "VoidLabelsd",
+    "keep_all_seeds",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
 from monai.data import get_track_meta
-from monai.transforms import MapTransform
+from monai.transforms import Compose, MapTransform
 from monai.utils import ImageMetaKey, TransformBackends, convert_to_tensor, ensure_tuple, ensure_tuple_rep
 from scipy import ndimage
 from skimage import measure
@@ -20,7 +20,7 @@ from medwsss.keys import HELD_OUT, SCRIBBLE, UNLABELED
 from medwsss.terms.simplex import seed_mask
 from medwsss.transforms.scribbles.strokes import shorten
 
-__all__ = ["HoldOutSeedsD", "HoldOutSeedsDict", "HoldOutSeedsd"]
+__all__ = ["HoldOutSeedsD", "HoldOutSeedsDict", "HoldOutSeedsd", "keep_all_seeds"]
 
 
 class HoldOutSeedsd(MapTransform):
@@ -84,6 +84,11 @@ class HoldOutSeedsd(MapTransform):
         first = numbered[box] == order[0]
         plane = first.reshape(*first.shape, *[1] * (2 - first.ndim))  # thinning knows no lines
         return np.asarray(shorten(plane)[:goal, : seeds.ndim] + [side.start for side in box])
+
+
+def keep_all_seeds(transform: Compose) -> Compose:
+    """The same way to prepare a case, with nothing set aside."""
+    return Compose([each for each in transform.transforms if not isinstance(each, HoldOutSeedsd)])
 
 
 HoldOutSeedsD = HoldOutSeedsDict = HoldOutSeedsd

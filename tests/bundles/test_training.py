@@ -85,6 +85,7 @@ def test_a_list_without_masks(study, tmp_path, share):
         assert (report["validated_on"], report["validation"]) == ("nothing", {})
         return
     assert report["validated_on"] == "held-out strokes" and list(report["validation"]) == ["Dice"]
+    assert of(flow, "validate#evaluator").state.key_metric_name == "val_dice_on_strokes"  # in logs and TensorBoard
     for trained, tested in zip(of(flow, "train#dataset").data, of(flow, "validate#dataset")):
         assert trained["scribble"].endswith(Path(tested["label"].meta["filename_or_obj"]).name)
         seeds = seed_mask(tested["label"])

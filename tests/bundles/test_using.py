@@ -19,7 +19,7 @@ from PIL import Image
 from scipy.ndimage import label
 
 from medwsss.bundle.command_line import cause_of
-from tests.bundles.bundle import BUNDLE, TINY, config, execute, workflow
+from tests.bundles.bundle import BUNDLE, TINY, config, execute, train, workflow
 from tests.bundles.test_configs import SCHEMA
 from tests.bundles.test_training import write_study
 
@@ -113,6 +113,22 @@ def test_a_copied_run_is_enough(study, trained, run, tmp_path):
 def test_a_run_is_evaluated_by_its_folder(study, run):
     execute(workflow("train", "evaluate", run_dir=str(run), dataset_dir=str(study), device="cpu", amp=False))
     assert json.loads((run / "evaluation" / "report.json").read_text())["validation"]["Dice"]
+
+
+def test_masks_beside_the_scribbles_measure_pseudo_labels_and_nothing_else(study, trained, tmp_path):
+    train(study, tmp_path, mask_key="label")
+    with_masks, without = (torch.load(folder / "model.pt", weights_only=True) for folder in (tmp_path, trained))
+    assert all(torch.equal(with_masks[name], value) for name, value in without.items())
+    record = json.loads((tmp_path / "label_quality" / "label_quality.json").read_text())
+    assert [each["epoch"] for each in record["epochs"]] == [1, 2] and len(record["cases"]) == 3
+    seeds, voxels = 0, 0
+    for path in (study / "scribbles").glob("training_*"):
+        scribble = np.asarray(nib.load(path).dataobj)
+        seeds, voxels = seeds + int((scribble < 5).sum()), voxels + scribble.size
+    assert sum(record["epochs"][-1]["after"]["voxels"]) == voxels - seeds
+    execute(workflow("train", "evaluate", run_dir=str(tmp_path), dataset_dir=str(study), device="cpu", amp=False))
+    page = (tmp_path / "evaluation" / "report.html").read_text()
+    assert page.count("Training case: ") > 3 and 'id="show-pseudo-label"' in page and "label accuracy: before" in page
 
 
 class Killed(BaseException):

@@ -72,7 +72,7 @@ def test_what_the_list_does_not_say_is_the_bundles(study, planned):
 def test_photographs_have_dice_of_each_case(photographs, planned):
     assert compared(photographs, "--methods", "gd", "--bundle", "scribble_2d", "--overlays", "small") == 0
     assert planned[0].files == [f"bundles/scribble_2d/{name}.json" for name in ("train", "small", "gd")]
-    assert planned[0].options["figures"] == {"IoU": "val_mean_iou", "Dice": "val_mean_dice"}
+    assert planned[0].options["figures"] == {"IoU": "@key_name", "Dice": "val_mean_dice"}
     assert (planned[0].options["ignore_values"], planned[0].options["void_values"]) == ([255], [254])
 
 

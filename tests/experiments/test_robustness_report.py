@@ -44,7 +44,7 @@ def test_recorded_runs_give_the_documents_figures(name, tmp_path):
     lines = read_lines(REPOSITORY / f"bundles/scribble/docs/{name}.jsonl")
     text = report.render(lines, tmp_path)
     assert (name == "robustness") or (tmp_path / f"{name.partition('_')[0]}.png").exists()
-    document = (REPOSITORY / "bundles/scribble/docs/default.md").read_text()
+    document = (REPOSITORY / "docs/evidence.md").read_text()
     assert name != "robustness" or text in document
 
 

@@ -296,16 +296,23 @@ def test_lost_is_less_than_a_tenth_of_a_guess(mark, lost):
     assert watch([data]).lost == lost  # in warm-up too, where there is no warning
 
 
-def test_a_class_that_is_never_predicted_is_told_of_once():
+@pytest.mark.parametrize(("hits", "seeds", "unseen"), [(0, 2, True), (1, 21, True), (1, 20, False)])
+def test_a_class_that_is_hardly_predicted_is_told_of_once(hits, seeds, unseen):
     """Two of three classes on an undecided network, not lost by a tenth of a guess; the fifth epoch in a row tells."""
-    data = batch([[0] * 5], [[0] * 5], scribble=[[0, 0, 1, 1, U]])
-    data["output"]["pred"] = torch.tensor([0.6, 0.4, 0.0]).clamp_min(1e-9).log().view(1, 3, 1).expand(1, 3, 5)
-    with pytest.warns(
-        UserWarning, match=r"Epoch 5: .* single seed of classes \[1\] for 5 epochs; train longer"
-    ) as told:
+    line = [0] * (2 * seeds + 1)
+    data = batch([line], [line], scribble=[[0] * seeds + [1] * seeds + [U]])
+    sigma = torch.tensor([[0.6, 0.4, 1e-9]] * len(line))
+    sigma[seeds : seeds + hits, :2] = sigma[seeds : seeds + hits, :2].flip(1)
+    data["output"]["pred"] = sigma.log().T[None]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
         seen = watch(*[[data]] * 7)
-    assert len(told) == 1 and seen.unseen == {1: 7} and seen.lost == [] and not seen.healed
-    assert seen.advice and seen.advice.startswith("no seed of classes [1]")
+    assert len(told) == unseen and seen.unseen == ({1: 7} if unseen else {}) and seen.lost == [] and not seen.healed
+    if unseen:
+        assert str(told[0].message).startswith(
+            "Epoch 5: the network has predicted less than 5% of the seeds of classes [1]"
+        )
+        assert seen.advice and seen.advice.startswith("less than 5% of the seeds of classes [1]")
 
 
 def test_seeds_by_class(shape):

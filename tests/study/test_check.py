@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from medwsss.keys import UNLABELED, VOID
-from medwsss.study import MapWeakLabels, check_study
+from medwsss.study import MapWeakLabels, check_study, examine
 from tests.study.study_folder import AFFINE, LABELS, StudyFolder, scribble, three_patients, two_scribbles
 
 DENSE = {"annotation_key": "scribble", "dense": True}  # what trains is under this key, and labels every voxel
@@ -356,3 +356,20 @@ def test_a_report_is_accepted_as_it_is(patients):
     report = check_study(patients.listed(), LABELS)
     with pytest.warns(UserWarning, match="expected seeds, got none"):
         assert report.accepted() is report
+
+
+def test_what_a_raster_says_without_meaning_it(tmp_path):
+    """Degrees, and an alpha channel that nobody declared."""
+    rasterio = pytest.importorskip("rasterio")
+    bands = np.random.default_rng(0).integers(1, 200, (4, 8, 8)).astype(np.uint8)
+    bands[3] = np.where(np.arange(8) < 4, 0, 255)
+    profile = {"driver": "GTiff", "height": 8, "width": 8, "count": 4, "dtype": "uint8", "photometric": "MINISBLACK"}
+    place = {"crs": "EPSG:4326", "transform": rasterio.Affine(1e-3, 0, 13, 0, -1e-3, 52)}
+    with rasterio.open(tmp_path / "a.tif", "w", **profile, **place) as raster:
+        raster.write(bands)
+    told = examine(str(tmp_path / "a.tif"), LABELS).warnings
+    assert len(told) == 2 and "got one in degrees" in told[0] and "alpha channel that is declared" in told[1]
+    bands[3, 0, 0] = 7
+    with rasterio.open(tmp_path / "b.tif", "w", **profile) as raster:
+        raster.write(bands)
+    assert examine(str(tmp_path / "b.tif"), LABELS).warnings == []

@@ -6,11 +6,12 @@ from __future__ import annotations
 import pytest
 import torch
 from monai.data import MetaTensor
+from monai.transforms import Compose, Lambdad
 from scipy import ndimage
 
 from medwsss.keys import HELD_OUT, SCRIBBLE, UNLABELED, VOID
 from medwsss.terms.simplex import seed_mask
-from medwsss.transforms import HoldOutSeedsd
+from medwsss.transforms import HoldOutSeedsd, keep_all_seeds
 
 ROWS = [(0, 0), (0, 2), (0, 4), (0, 6), (0, 8), (1, 10), (1, 12)]
 
@@ -121,3 +122,12 @@ def test_a_plain_tensor_and_a_case_without_seeds():
 def test_wrong_share(share):
     with pytest.raises(ValueError, match="expected a share of at least 0 and less than 1, got"):
         HoldOutSeedsd(share=share)
+
+
+def test_the_same_way_with_nothing_set_aside():
+    way = Compose(
+        [Lambdad(SCRIBBLE, lambda x: x + 0), HoldOutSeedsd(SCRIBBLE, 0.4), Lambdad(SCRIBBLE, lambda x: x * 1)]
+    )
+    kept = keep_all_seeds(way)({SCRIBBLE: strokes()})
+    assert torch.equal(kept[SCRIBBLE], strokes()) and HELD_OUT not in kept
+    assert len(way.transforms) == 3 and (way({SCRIBBLE: strokes()})[SCRIBBLE] != strokes()).any()

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -58,13 +59,63 @@ class RasterReader(ImageReader):
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> list[tuple[np.ndarray, dict]]:
         """Arrays and metadata of the files."""
-        if not has_rasterio:
-            raise ImportError("a TIFF needs rasterio: pip install rasterio")
         return [_read(name) for name in ensure_tuple(data)]
 
     def get_data(self, img: Sequence[tuple[np.ndarray, dict]]) -> tuple[np.ndarray, dict]:
         """One array, the bands of all files as its channels, with the metadata of the first."""
         return joined(img)
+
+
+def read_window(
+    name: PathLike,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+    bands: Sequence[int] | None = None,
+    nodata: float | None = None,
+) -> np.ndarray:
+    """A part of a raster of one page: what :py:class:`RasterReader` gives of it, and nothing else is read.
+
+    Args:
+        name: the file.
+        rows: first, and the one after the last.
+        columns: likewise.
+        bands: numbers from 1; default: all but alpha.
+        nodata: value of what is missing, in place of the file's.
+
+    Returns:
+        ``bands × rows × columns`` in single precision, NaN where the file declares that there is nothing.
+
+    Raises:
+        ValueError: naming the file, for what the reader refuses, and for pages, CMYK and a turned raster.
+    """
+    tags = read_tags(name)
+    if tags.orientation in _TURNS or tags.photometric not in _PLAIN and tags.compression != _JPEG:
+        raise ValueError(f"expected an upright raster of plain bands to read a part of, got another in {name}")
+    with opened(name) as raster:
+        if raster.subdatasets:
+            raise ValueError(f"expected one page, got {len(raster.subdatasets)} in {name}")
+        try:
+            values, meta, there = _page(raster, tags, (rows, columns), bands, nodata)
+        except ValueError as error:
+            raise ValueError(f"{error} in {name}") from error
+    found, _ = without(values.astype(np.float32), there, meta["why"], {})
+    return found
+
+
+@contextmanager
+def opened(name: PathLike, mode: str = "r", **profile: Any) -> Iterator[Any]:
+    """A TIFF through rasterio, without its warning that it has no place on the earth.
+
+    Raises:
+        ImportError: with the command that installs what is missing.
+    """
+    if not has_rasterio:
+        raise ImportError("a TIFF needs rasterio: pip install rasterio")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        # without a driver, GDAL would open by content what may name other files
+        with rasterio.open(name, mode, driver="GTiff", **profile) as raster:
+            yield raster
 
 
 def _read(name: PathLike) -> tuple[np.ndarray, dict]:
@@ -76,15 +127,13 @@ def _read(name: PathLike) -> tuple[np.ndarray, dict]:
             return PictureReader().get_data(picture.convert("RGB"))
     if tags.photometric not in (*_PLAIN, _CMYK, _YCBCR):
         raise ValueError(f"colours of another kind (PhotometricInterpretation {tags.photometric}): save it as RGB")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        with rasterio.open(name, driver="GTiff") as raster:  # GDAL would open by content what may name other files
-            pages = [_page(raster, tags)]
-            meta = pages[0][1] | _place(raster, tags)
-            names = raster.subdatasets
-        for page in names[1:]:
-            with rasterio.open(page, driver="GTiff") as raster:
-                pages.append(_page(raster, tags))
+    with opened(name) as raster:
+        pages = [_page(raster, tags)]
+        meta = pages[0][1] | _place(raster, tags)
+        names = raster.subdatasets
+    for page in names[1:]:
+        with opened(page) as raster:
+            pages.append(_page(raster, tags))
     bands, there = arranged([(bands, there) for bands, _, there in pages], tags)
     if turn := _TURNS.get(tags.orientation):
         if tags.on_earth:
@@ -95,26 +144,33 @@ def _read(name: PathLike) -> tuple[np.ndarray, dict]:
     return without(array, there, meta.pop("why"), meta)
 
 
-def _page(raster: Any, tags: Tags) -> tuple[np.ndarray, dict, np.ndarray]:
-    """A page's bands, metadata, and where they are there, both ``bands × rows × columns``."""
+def _page(
+    raster: Any, tags: Tags, window: Any = None, chosen: Sequence[int] | None = None, nodata: float | None = None
+) -> tuple[np.ndarray, dict, np.ndarray]:
+    """A page's bands, or a part of them, metadata, and where they are there, both ``bands × rows × columns``."""
     kinds = [kind.name for kind in raster.colorinterp]
-    indexes = [k for k, kind in zip(raster.indexes, kinds) if kind != "alpha"]
+    indexes = list(chosen or (k for k, kind in zip(raster.indexes, kinds) if kind != "alpha"))
     if not indexes or tags.photometric == _TRANSPARENCY:
         raise ValueError("a mask and no image")
     if np.dtype(raster.dtypes[0]).kind == "c":
         raise ValueError("complex numbers: save the magnitude")
     flags = {flag.name for flag in raster.mask_flag_enums[indexes[0] - 1]}
-    bands, alphas = raster.read(indexes), [k for k, kind in zip(raster.indexes, kinds) if kind == "alpha"]
+    bands, alphas = raster.read(indexes, window=window), [
+        k for k, kind in zip(raster.indexes, kinds) if kind == "alpha"
+    ]
     meta: dict[str, Any] = {"why": "mask"}
     if alphas:
-        there = np.broadcast_to(opaque(raster.read(alphas)).all(0), bands.shape)
+        there = np.broadcast_to(opaque(raster.read(alphas, window=window)).all(0), bands.shape)
         meta["why"] = "alpha"
+    elif nodata is not None and "nodata" in flags:
+        there = np.ones(bands.shape, bool)
     else:
-        there = raster.read_masks(indexes) != 0
-    if raster.nodata is not None:
-        meta |= {"why": f"nodata {raster.nodata:g}", "nodata_value": raster.nodata}
-        if "nodata" not in flags:  # a mask or alpha, besides which GDAL doesn't look at it
-            there = there & (bands != np.asarray(raster.nodata).astype(bands.dtype))
+        there = raster.read_masks(indexes, window=window) != 0
+    missing = raster.nodata if nodata is None else nodata
+    if missing is not None:
+        meta |= {"why": f"nodata {missing:g}", "nodata_value": missing}
+        if "nodata" not in flags or nodata is not None:  # a mask or alpha, besides which GDAL doesn't look at it
+            there = there & (bands != np.asarray(missing).astype(bands.dtype))
     if bands.dtype.kind == "f" and not there.all() and (stray := np.isnan(bands) & there).any():
         there, meta["why"] = there & ~stray, meta["why"] + " and NaN"
     if tags.photometric == _PALETTE:
