@@ -133,6 +133,8 @@ def forget_failures(output: Path) -> None:
 
 def step_seconds(folder: Path) -> float | None:
     """Median time from one iteration's loss to the next's in the training's TensorBoard files; ``None`` below two."""
+    if not any(folder.glob("events.out.tfevents.*")):
+        return None
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
     times = [each.wall_time for each in events.Scalars("train_loss")] if events.Tags()["scalars"] else []
     return round(median(b - a for a, b in zip(times, times[1:])), 4) if len(times) > 1 else None

@@ -21,8 +21,9 @@ __all__ = ["MeanTeacherHandler"]
 class MeanTeacherHandler:
     """Puts the teacher's class probabilities into the batch's targets as soft pseudo-labels, in place of a solver's.
 
-    ``θ' ← decay θ' + (1 − decay) θ`` after every iteration. ``SelfLabelingLoss`` with ``quadratic`` cross-entropy is then
-    ``‖σ' − σ‖²``, the consistency of mean teachers. The teacher sees the same image, with noise of its own.
+    ``θ' ← decay θ' + (1 − decay) θ`` after every iteration. With ``quadratic`` as the cross-entropy,
+    ``SelfLabelingLoss`` is ``‖σ' − σ‖²``, the consistency of mean teachers. The teacher sees the same image, with noise
+    of its own.
 
     Args:
         network: that is trained.
