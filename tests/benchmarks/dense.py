@@ -4,14 +4,10 @@
     python -m tests.benchmarks.dense [--data ../shared/data]
 
 Images are CamVid's (64 x 64 pixels, resized), ACDC's (a slice of 64 x 64) and Hippocampus' (24 x 24 x 24), scaled to
-grey levels from 0 to 255. Errors are of ``Σ_{j≠i} k_ij v_j`` for random distributions over
-three classes, in the norm over all voxels.
-three classes, in the norm over all voxels.
-Times are of forward and backward on the CPU; memory is the peak above the inputs, in a process of its own. ``unfold`` is
-Times are of forward and backward on the CPU; memory is the peak above the inputs, in a process of its own. ``unfold`` is
-GatedCRF's formulation, all windows of the image side by side; ours has the same ball of radius 5. Writes
-GatedCRF's formulation, all windows of the image side by side; ours has the same ball of radius 5. Writes
-``output/benchmarks/dense.json`` and ``.md``.
+grey levels from 0 to 255. Errors are of ``Σ_{j≠i} k_ij v_j``, for random distributions over three classes, in the norm
+over all voxels. Times are of forward and backward on the CPU; memory is the peak above the inputs, in a process of its
+own. ``unfold`` is GatedCRF's formulation, all windows of the image side by side; ours has the same ball of radius 5.
+Writes ``output/benchmarks/dense.json`` and ``.md``.
 """
 
 from __future__ import annotations
