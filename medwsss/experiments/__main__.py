@@ -26,7 +26,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m medwsss.
     """
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    words = sys.argv[1:] if arguments is None else arguments
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if len(words) > 1 and words[1].endswith(".json"):  # compare LIST.json, as data_prep check has it
+        words.insert(1, "--datalist")
     asked = next((word for word in words if not word.startswith("-")), None)
     run: Callable[[argparse.Namespace], int]
     for name, (module, summary) in COMMANDS.items():

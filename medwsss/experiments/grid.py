@@ -12,7 +12,17 @@ from typing import Any
 from tqdm import tqdm
 
 from medwsss.bundle.overrides import check_override_names
-from medwsss.experiments.runs import check_begun, command, epochs, finished, is_finished, overrides, parsed, run
+from medwsss.experiments.runs import (
+    check_begun,
+    command,
+    epochs,
+    finished,
+    is_finished,
+    overrides,
+    parsed,
+    run,
+    write_result,
+)
 from medwsss.reports.results import Line, write_lines
 
 __all__ = ["Run", "Setting", "add_arguments", "budget", "carry_out"]
@@ -75,8 +85,15 @@ def budget(
     return {"epochs": epochs(parser, arguments.iterations or iterations)}
 
 
-def carry_out(runs: Sequence[Run], report: Callable[[Sequence[Line], Path], str], arguments: argparse.Namespace) -> int:
+def carry_out(
+    runs: Sequence[Run],
+    report: Callable[[Sequence[Line], Path], str],
+    arguments: argparse.Namespace,
+    keep_going: bool = False,
+) -> int:
     """Train what is missing; after each run write ``results.jsonl`` and the report anew from all that are done.
+
+    With ``keep_going``, a training that fails has a line that says so in ``failure``, and the others go on.
 
     Raises:
         ValueError: before the first training, for what would go wrong in a later one.
@@ -93,7 +110,13 @@ def carry_out(runs: Sequence[Run], report: Callable[[Sequence[Line], Path], str]
     with tqdm(missing, unit="run") as progress:
         for index in progress:
             progress.set_description(str(runs[index].setting.folder))
-            run(commands[index], folders[index], arguments.threads, **vars(runs[index].setting))
+            facts = vars(runs[index].setting)
+            try:
+                run(commands[index], folders[index], arguments.threads, **facts)
+            except ChildProcessError as error:
+                if not keep_going:
+                    raise
+                write_result({**facts, "failure": str(error)}, commands[index], folders[index])
             _write(report, arguments.output)
     print(_write(report, arguments.output))
     return 0

@@ -6,21 +6,33 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import fire
 from monai.bundle import ConfigParser
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from medwsss.bundle.command_line import cause_of
 from medwsss.files import write_atomically
 from medwsss.reports.results import Line
 
-__all__ = ["check_begun", "command", "epochs", "finished", "is_finished", "overrides", "parsed", "run"]
+__all__ = [
+    "check_begun",
+    "command",
+    "epochs",
+    "finished",
+    "forget_failures",
+    "is_finished",
+    "overrides",
+    "parsed",
+    "run",
+    "write_result",
+]
 
 RESULT, LOG = "result.json", "log.txt"
 
@@ -89,7 +101,7 @@ def finished(output: Path) -> list[Line]:
 def run(arguments: Sequence[str], output: Path, threads: int, **facts: Any) -> Line:
     """Train, unless that has been done, and return ``facts``, figures and command as one line.
 
-    An interrupted training continues from its checkpoint; its CPU minutes are those of the last part.
+    An interrupted training continues from its checkpoint; its CPU minutes and peak memory are those of the last part.
 
     Raises:
         ValueError: where another command has begun in this folder, or this one is still running.
@@ -97,21 +109,41 @@ def run(arguments: Sequence[str], output: Path, threads: int, **facts: Any) -> L
     """
     check_begun(arguments, output)
     if not is_finished(output):
-        seconds = _train(arguments, output, threads)
+        cost = _train(arguments, output, threads)
         report = json.loads((output / "report.json").read_text())
-        line = {**facts, "cpu_minutes": round(seconds / 60, 1), **report["validation"]}
+        line = {**facts, **cost, "step_seconds": step_seconds(output / "tensorboard"), **report["validation"]}
         line |= {name: report[name] for name in ("cases", "last_epoch", "advice")}
-        text = json.dumps({**line, "command": list(arguments)}) + "\n"
-        write_atomically(memoryview(text.encode()), output / RESULT)
+        write_result(line, arguments, output)
     row: Line = json.loads((output / RESULT).read_text())
     return row
 
 
-def _train(arguments: Sequence[str], output: Path, threads: int) -> float:
-    """CPU seconds of the training, whose words and output go to the log."""
+def write_result(line: Line, arguments: Sequence[str], output: Path) -> None:
+    """The line of a run that is done, or that has failed and says so in ``failure``."""
+    text = json.dumps({**line, "command": list(arguments)}) + "\n"
+    write_atomically(memoryview(text.encode()), output / RESULT)
+
+
+def forget_failures(output: Path) -> None:
+    """Let runs in this folder that have failed be done again."""
+    for path in output.rglob(RESULT):
+        if "failure" in json.loads(path.read_text()):
+            path.unlink()
+
+
+def step_seconds(folder: Path) -> float | None:
+    """Median time from one iteration's loss to the next's in the training's TensorBoard files; ``None`` below two."""
+    if not any(folder.glob("events.out.tfevents.*")):
+        return None
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    times = [each.wall_time for each in events.Scalars("train_loss")] if events.Tags()["scalars"] else []
+    return round(median(b - a for a, b in zip(times, times[1:])), 4) if len(times) > 1 else None
+
+
+def _train(arguments: Sequence[str], output: Path, threads: int) -> dict[str, float]:
+    """CPU minutes and peak memory of the training, whose words and output go to the log."""
     output.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with (output / LOG).open("a") as file:
         try:
             # the training inherits the lock with the file, and keeps it should it outlive this process
@@ -121,9 +153,18 @@ def _train(arguments: Sequence[str], output: Path, threads: int) -> float:
         file.write(" ".join(arguments) + "\n")
         file.flush()
         training = [sys.executable, *arguments]
-        status = subprocess.run(training, env=environment, stdout=file, stderr=subprocess.STDOUT).returncode
+        process = subprocess.Popen(training, env=environment, stdout=file, stderr=subprocess.STDOUT)
+        try:
+            _, code, usage = os.wait4(process.pid, 0)
+        except BaseException:  # interrupted: the training is, too
+            process.kill()
+            raise
+        status = process.returncode = os.waitstatus_to_exitcode(code)
     if status:
         cause = (output / LOG).read_text().splitlines()[-1]
-        raise ChildProcessError(f"expected a training that ends, got exit status {status} in {output / LOG}: {cause}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        how = f"exit status {status}" if status > 0 else f"signal {-status}"  # 9: often the end of memory
+        raise ChildProcessError(f"expected a training that ends, got {how} in {output / LOG}: {cause}")
+    return {
+        "cpu_minutes": round((usage.ru_utime + usage.ru_stime) / 60, 1),
+        "peak_gib": round(usage.ru_maxrss / 2**20, 2),
+    }

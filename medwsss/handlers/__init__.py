@@ -10,6 +10,7 @@ from medwsss.handlers.diagnostics import PseudoLabelDiagnostics
 from medwsss.handlers.evaluation import EvaluationReport
 from medwsss.handlers.evaluation_metrics import evaluation_metrics
 from medwsss.handlers.label_quality import LabelQualityHandler
+from medwsss.handlers.mean_teacher import MeanTeacherHandler
 from medwsss.handlers.nan_guard import NonFiniteGuard
 from medwsss.handlers.pictures import PictureHandler
 from medwsss.handlers.pseudo_label import PseudoLabelHandler
@@ -25,6 +26,7 @@ __all__ = [
     "FullCheckpoint",
     "LabelQualityHandler",
     "LastModel",
+    "MeanTeacherHandler",
     "NonFiniteGuard",
     "PictureHandler",
     "PseudoLabelDiagnostics",

@@ -65,6 +65,7 @@ class RegularizedLoss(nn.Module):
             raise ValueError(f"expected eta >= 0 and lam >= 0, got {eta} and {lam}")
         self.relaxation = RELAXATIONS[relaxation]
         self.neighborhood: Neighborhood = neighborhood or GridNeighborhood()
+        self.neighborhood.check(self.relaxation)
         self.eta = eta
         self.lam = lam
         self.normalization = checked_normalization(normalization)
@@ -75,7 +76,9 @@ class RegularizedLoss(nn.Module):
         logits, scribble = self.seed_loss.checked(input, target)
         sigma, unlabeled = logits.softmax(1), unlabeled_mask(scribble).squeeze(1)
         guide = target[GUIDE].to(sigma.dtype)
-        pair_sum = self.neighborhood.bind(self.relaxation, guide, ~void_mask(scribble)).of_predictions(sigma).sum()
+        pair_sum: Tensor | float = 0.0
+        if self.lam:  # entropy minimisation has no pairs
+            pair_sum = self.neighborhood.bind(self.relaxation, guide, ~void_mask(scribble)).of_predictions(sigma).sum()
         entropy = torch.where(unlabeled, cross_entropy(sigma, sigma), 0)
         of_seeds, of_rest = divisors(seed_mask(scribble), unlabeled, self.normalization)
         loss = seed_term(logits, scribble).sum() / of_seeds + self.seed_loss.dice_term(logits, scribble)

@@ -49,10 +49,18 @@ def paired(first: np.ndarray, second: np.ndarray) -> str:
     return f"{differences.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-def difference(first: Sequence[Line], second: Sequence[Line]) -> str:
-    """``paired`` in Dice, case by case, of the seeds that both have."""
+def difference(first: Sequence[Line], second: Sequence[Line], patients: Sequence[str] | None = None) -> str:
+    """``paired`` in Dice of the seeds that both have, patient by patient; without patients case by case."""
     pair = same_seeds(first, second)
-    return paired(*map(cases, pair)) if all(pair) else NONE
+    return paired(*(by_patient(cases(of), patients) for of in pair)) if all(pair) else NONE
+
+
+def by_patient(values: np.ndarray, patients: Sequence[str] | None) -> np.ndarray:
+    """Mean of each patient's cases, which are no independent ones; NaN left out."""
+    if patients is None:
+        return values
+    groups = [values[np.asarray(patients) == patient] for patient in dict.fromkeys(patients)]
+    return np.array([np.nan if np.isnan(of).all() else np.nanmean(of) for of in groups])
 
 
 def minutes(lines: Sequence[Line], digits: int = 1) -> str:

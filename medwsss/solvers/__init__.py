@@ -6,6 +6,7 @@ from __future__ import annotations
 from medwsss.solvers.base import Solution, Solver, Status
 from medwsss.solvers.gradient_descent import GradientDescent
 from medwsss.solvers.graph_cut import GraphCut
+from medwsss.solvers.hard_labels import HardLabels
 from medwsss.solvers.natural_gradient import NaturalGradient
 from medwsss.solvers.random_walker import RandomWalker
 from medwsss.solvers.spacing import with_spacing
@@ -14,6 +15,7 @@ from medwsss.solvers.strided import StridedSolver
 __all__ = [
     "GradientDescent",
     "GraphCut",
+    "HardLabels",
     "NaturalGradient",
     "RandomWalker",
     "Solution",

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from medwsss.solvers.base import Solver
+from medwsss.solvers.hard_labels import HardLabels
 from medwsss.solvers.strided import StridedSolver
 
 __all__ = ["with_spacing"]
@@ -26,8 +27,11 @@ def with_spacing(solver: Solver, spacing: Sequence[float]) -> Solver:
         >>> with_spacing(NaturalGradient(SelfLabelingEnergy()), [1, 1, 5]).energy.neighborhood.spacing
         (1, 1, 5)
     """
-    if isinstance(solver, StridedSolver):
-        return StridedSolver(with_spacing(solver.solver, spacing), solver.stride)
+    if isinstance(solver, StridedSolver | HardLabels):
+        outer = copy(solver)
+        outer.solver = with_spacing(solver.solver, spacing)
+        outer.energy = outer.solver.energy
+        return outer
     neighborhood: Any = solver.energy.neighborhood
     if not hasattr(neighborhood, "spacing"):
         raise ValueError(f"expected a neighbourhood with a spacing, got {type(neighborhood).__name__}")

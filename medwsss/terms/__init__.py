@@ -5,12 +5,19 @@ from __future__ import annotations
 
 from medwsss.terms import cross_entropies, relaxations
 from medwsss.terms.energy import BoundEnergy, SelfLabelingEnergy
-from medwsss.terms.neighborhoods import GridNeighborhood, WindowNeighborhood
+from medwsss.terms.neighborhoods import (
+    DenseNeighborhood,
+    GridNeighborhood,
+    SparseNonlocalNeighborhood,
+    WindowNeighborhood,
+)
 
 __all__ = [
     "BoundEnergy",
+    "DenseNeighborhood",
     "GridNeighborhood",
     "SelfLabelingEnergy",
+    "SparseNonlocalNeighborhood",
     "WindowNeighborhood",
     "cross_entropies",
     "relaxations",

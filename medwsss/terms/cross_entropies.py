@@ -20,6 +20,7 @@ __all__ = [
     "cross_entropy",
     "quadratic",
     "reverse_cross_entropy",
+    "robust_cross_entropy",
 ]
 
 
@@ -128,6 +129,30 @@ quadratic: CrossEntropy = CrossEntropy(
     in_logits=lambda y, sigma: (quadratic(y, sigma), _through_softmax(sigma, 2 * (sigma - y))),
 )
 
+#: ``ε`` of the robust cross-entropy
+RANDOM_SHARE = 0.1
+
+
+def _mixed(sigma: Tensor) -> Tensor:
+    """``(1 − ε) σ + ε / K``."""
+    return (1 - RANDOM_SHARE) * sigma + RANDOM_SHARE / sigma.shape[1]
+
+
+#: ``H_R(y, σ) = −Σ_k y^k ln((1 − ε) σ^k + ε / K)``: for hard labels, a share ``ε = 0.1`` of which is random. It is
+#: bounded, and so is what a wrong label can do. Source: Marin & Boykov, Robust Trust Region for Weakly Supervised
+#: Segmentation, ICCV 2021.
+robust_cross_entropy: CrossEntropy = CrossEntropy(
+    "robust_cross_entropy",
+    value=lambda y, sigma: -(y * _mixed(sigma).log()).sum(1),
+    gradient=lambda y, sigma: -_mixed(sigma).log(),
+    curvature=lambda y, sigma: torch.ones_like(y[:, 0]),
+    in_logits=lambda y, sigma: (
+        robust_cross_entropy(y, sigma),
+        _through_softmax(sigma, (RANDOM_SHARE - 1) * y / _mixed(sigma)),
+    ),
+)
+
 CROSS_ENTROPIES: dict[str, CrossEntropy] = {
-    term.name: term for term in (cross_entropy, reverse_cross_entropy, collision_cross_entropy, quadratic)
+    term.name: term
+    for term in (cross_entropy, reverse_cross_entropy, collision_cross_entropy, quadratic, robust_cross_entropy)
 }

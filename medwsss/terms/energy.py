@@ -36,7 +36,7 @@ class SelfLabelingEnergy:
             that hold a seed of their class (:func:`~medwsss.terms.trust.seeded_segments`). Elsewhere it is uniform.
 
     Raises:
-        ValueError: for an unknown term or a negative weight.
+        ValueError: for an unknown term, a relaxation that the neighbourhood cannot serve, or a negative weight.
 
     Source: Zhang & Boykov, CVPR 2025, Eq. (8).
 
@@ -71,6 +71,7 @@ class SelfLabelingEnergy:
         self.cross_entropy = CROSS_ENTROPIES[cross_entropy]
         self.relaxation = RELAXATIONS[relaxation]
         self.neighborhood: Neighborhood = neighborhood or GridNeighborhood()
+        self.neighborhood.check(self.relaxation)
         self.eta = eta
         self.lam = lam
         self.trust = trust

@@ -12,7 +12,7 @@ from medwsss.terms.cross_entropies import CROSS_ENTROPIES
 from tests.terms.problems import distributions, vertices
 
 every_term = pytest.mark.parametrize(
-    "name", ["cross_entropy", "reverse_cross_entropy", "collision_cross_entropy", "quadratic"]
+    "name", ["cross_entropy", "reverse_cross_entropy", "collision_cross_entropy", "quadratic", "robust_cross_entropy"]
 )
 
 
@@ -25,6 +25,7 @@ def test_worked_numbers() -> None:
         "reverse_cross_entropy": -0.5 * math.log(0.25 * 0.75),  # Eq. (10)
         "collision_cross_entropy": math.log(2),  # Eq. (11)
         "quadratic": 0.125,  # §3.1
+        "robust_cross_entropy": math.log(2),  # 0.9 · ½ + 0.05 = ½
     }
     assert {name: CROSS_ENTROPIES[name](y, sigma).item() for name in expected} == pytest.approx(expected)
 

@@ -244,3 +244,10 @@ def test_given_weights_must_be_one_an_offset() -> None:
     assert issubclass(WindowNeighborhood, OffsetNeighborhood)
     with pytest.raises(ValueError, match="expected weights of 6 offsets, got 5"):
         SelfLabelingEnergy(neighborhood=window).bind(logits, guide, scribble, window.weights(guide)[:5])
+
+
+def test_a_radius_beyond_the_image_is_refused() -> None:
+    window = WindowNeighborhood(5, spacing=(1.0, 1.0, 4.0))
+    window.weights(torch.zeros(1, 1, 6, 2, 2))
+    with pytest.raises(ValueError, match=r"a radius within the image, 4 at most for \(5, 2, 2\) voxels, got 5"):
+        window.weights(torch.zeros(1, 1, 5, 2, 2))

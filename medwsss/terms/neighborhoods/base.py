@@ -43,6 +43,13 @@ class PairTerm(ABC):
 class Neighborhood(ABC):
     """Which pairs ``ij`` belong together, and how much."""
 
+    def check(self, relaxation: Relaxation) -> None:  # noqa: B027 (most serve all of them)
+        """Refuse a relaxation that the pair term cannot be had for.
+
+        Raises:
+            ValueError: naming those it can be had for.
+        """
+
     @abstractmethod
     def bind(
         self,

@@ -13,7 +13,7 @@ from torch import Tensor
 from medwsss.terms.neighborhoods.offsets import Offset, OffsetNeighborhood, pairs
 from medwsss.terms.simplex import ordered_sum
 
-__all__ = ["ContrastNeighborhood"]
+__all__ = ["ContrastNeighborhood", "voxel_sizes"]
 
 #: A flat image has no contrast: every pair then weighs what its distance says, whatever the bandwidth.
 EPSILON_CONTRAST = 1e-20
@@ -47,10 +47,7 @@ class ContrastNeighborhood(OffsetNeighborhood):
 
     def voxel_sizes(self, ndim: int) -> list[float]:
         """Of a voxel along each axis, in units of its smallest."""
-        spacing = (1.0,) * ndim if self.spacing is None else tuple(self.spacing)
-        if len(spacing) != ndim:
-            raise ValueError(f"expected a spacing for each of {ndim} axes, got {spacing}")
-        return [s / min(spacing) for s in spacing]
+        return voxel_sizes(self.spacing, ndim)
 
     def smoothed(self, guide: Tensor, exists: Tensor | None = None) -> Tensor:
         """``Σ_j G_ij I_j / Σ_j G_ij`` over the voxels ``j`` that exist, so that what lies outside has no say.
@@ -106,6 +103,18 @@ class ContrastNeighborhood(OffsetNeighborhood):
             total += torch.where(both, contrast, 0).flatten(1).sum(1)
             count += both.flatten(1).sum(1)
         return (0.5 / (total / count.clamp_min(1)).clamp_min(EPSILON_CONTRAST)).reshape(-1, *[1] * (guide.ndim - 1))
+
+
+def voxel_sizes(spacing: Sequence[float] | None, ndim: int) -> list[float]:
+    """Of a voxel along each axis, in units of its smallest; ``None`` is isotropic.
+
+    Raises:
+        ValueError: for a spacing of another number of axes.
+    """
+    spacing = (1.0,) * ndim if spacing is None else tuple(spacing)
+    if len(spacing) != ndim:
+        raise ValueError(f"expected a spacing for each of {ndim} axes, got {spacing}")
+    return [s / min(spacing) for s in spacing]
 
 
 def _contrast(guide: Tensor, offset: Offset) -> Tensor:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from medwsss.terms.neighborhoods.contrast import ContrastNeighborhood
+from medwsss.terms.neighborhoods.offsets import Offset
 
 __all__ = ["WindowNeighborhood"]
 
@@ -64,6 +65,20 @@ class WindowNeighborhood(ContrastNeighborhood):
         steps = itertools.product(*(range(-r, r + 1) for r in reach))
         half = [step for step in steps if step > (0,) * ndim and self.distance(step) <= self.radius]
         return [tuple(self.dilation * s for s in step) for step in half]
+
+    def weigh(self, guide: Tensor, exists: Tensor | None = None) -> Callable[[Offset], Tensor]:
+        """As :meth:`ContrastNeighborhood.weigh`.
+
+        Raises:
+            ValueError: for a radius beyond the image's longest side, where there would be no pair at it.
+        """
+        sides = [(n - 1) * size for n, size in zip(guide.shape[2:], self.voxel_sizes(guide.ndim - 2))]
+        if self.radius * self.dilation > max(sides):
+            raise ValueError(
+                f"expected a radius within the image, {max(sides):g} at most for {tuple(guide.shape[2:])} voxels, "
+                f"got {self.radius * self.dilation:g}"
+            )
+        return super().weigh(guide, exists)
 
     def fall(self, w: Tensor, distance: float) -> Tensor:
         """``w exp(−d_ij² / 2s²)``, or ``w / d_ij``."""
