@@ -30,7 +30,10 @@ def test_names_and_folders(capsys):
 
 def test_unknown(capsys, tmp_path):
     assert main(["bundle", "scribbles", "--copy", str(tmp_path / "new")]) == 1
-    assert "expected a bundle of image_tags, remote_sensing, scribble, scribble_2d, got scribbles" in capsys.readouterr().err
+    assert (
+        "expected a bundle of image_tags, remote_sensing, scribble, scribble_2d, got scribbles"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "new").exists()
 
 
