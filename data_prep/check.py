@@ -17,7 +17,8 @@ from typing import Any
 
 from data_prep.engine.options import option, path_option
 from medwsss.files import read_json, write_json
-from medwsss.keys import RECIPE, UNLABELED, VOID
+from medwsss.keys import RECIPE, SCRIBBLE, UNLABELED, VOID
+from medwsss.rasters.bands import BANDS
 from medwsss.reports.page import picture_of, write_page
 from medwsss.study import (
     SCHEMAS,
@@ -78,17 +79,23 @@ def run(options: Options) -> int:
         pictures=options.pictures,
     )
     training = report.sections.get("training")
+    others = ["remote_sensing"] if BANDS in read_json(path) else []
+    others += (
+        ["image_tags"] if report.tags and not any(SCRIBBLE in item for item in read_json(path)["training"]) else []
+    )
     plan = (
         plan_training(facts_of(training, options.spatial_dims, options.minutes))
-        if training and training.items
+        if training and training.items and not others
         else None
     )
     tables = {section: f"{section}: {summary}" for section, summary in report.sections.items()}
     tables |= {"tags": f"training: {report.tags}"} if report.tags else {}
-    for text in [*tables.values(), *([f"recipe: {plan}"] if plan else [])]:
+    unplanned = [f"recipe: none, bundles/{bundle} has its own settings" for bundle in others]
+    for text in [*tables.values(), *unplanned, *([f"recipe: {plan}"] if plan else [])]:
         print(text, end="\n\n")
-    if plan and not report.errors:
+    if training and training.items and not report.errors:
         print(plan_validation(path, allow_outside=options.allow_outside), end="\n\n")
+    if plan and not report.errors:
         print(_write(plan, options.recipe or path.with_name(RECIPE), options.replan), end="\n\n")
     for kind, texts in (("warning", report.warnings), ("error", report.errors)):
         for text in texts:

@@ -25,6 +25,8 @@ __all__ = ["check_recipe", "use_recipe"]
 
 logger = logging.getLogger(__name__)
 
+#: Bundles for which there are recipes.
+PLANNED = ("scribble", "scribble_2d")
 #: What everything else is planned for.
 STRUCTURE = ("spatial_dims", "in_channels")
 #: What says which network there is; an overlay of a recipe says all of it.
@@ -50,10 +52,12 @@ def use_recipe(argv: Sequence[str] | None = None) -> None:
         return
     if parser.get_parsed_content("dataset_dir") is None:
         return  # which is told of elsewhere
+    own = Path(parser.get_parsed_content("bundle_root")).name
     if (path := parser.get_parsed_content("recipe")) is None:
-        logger.info("No recipe: settings are the bundle's own. python -m data_prep check LIST plans some for a study.")
+        if own in PLANNED:
+            logger.info("No recipe: settings are the bundle's own. python -m data_prep check LIST plans some.")
         return
-    recipe, own = read_recipe(path), Path(parser.get_parsed_content("bundle_root")).name
+    recipe = read_recipe(path)
     again = "python -m data_prep check LIST plans anew; --recipe '$None' does without"
     if recipe.bundle != own:
         raise ValueError(f"expected a recipe for bundles/{own}, got one for bundles/{recipe.bundle}: {path}; {again}")

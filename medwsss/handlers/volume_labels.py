@@ -108,13 +108,11 @@ class VolumeLabelHandler:
         self.solver = solver if spacing is None else with_spacing(solver, spacing)
         self.cases, self.network, self.inferer, self.num_classes = cases, network, inferer, num_classes
         self.store, self.refreshes, self.memory, self.warmup_epochs = store, refreshes, memory, warmup_epochs
-        self.probabilities, self.amp, self.keep = probabilities, amp, keep
-        self.settings, self.prior_weight = settings, prior_weight
+        self.probabilities, self.amp, self.keep, self.settings = probabilities, amp, keep, settings
         self.checkpoints = None if checkpoints is None else Path(checkpoints)
         self.index = {item[CASE]: index for index, item in enumerate(cases.data)}  # type: ignore[attr-defined]
         self.generation: int | None = None
-        self.origin = ""
-        self._joined = False
+        self.origin, self.prior_weight, self._joined = "", prior_weight, False
 
     def attach(self, engine: Engine) -> None:
         """Register with a MONAI trainer."""

@@ -29,7 +29,7 @@ def test_overlays_are_a_bundles_own_or_files(photographs, tmp_path):
 @pytest.mark.parametrize(
     ("bundle", "overlay", "message"),
     [
-        ("scribbles", "pce", "expected a bundle of remote_sensing, scribble, scribble_2d, got scribbles"),
+        ("scribbles", "pce", "expected a bundle of image_tags, remote_sensing, scribble, scribble_2d, got scribbles"),
         ("scribble", "pec", "a JSON file or one of .*'pce'.* of bundles/scribble, got 'pec'"),
         ("scribble", "absent.json", "got 'absent.json'"),
         ("scribble", "inference", "got 'inference'"),

@@ -39,7 +39,7 @@ def test_a_line_of_a_table(photographs, tmp_path, monkeypatch):
     assert row["IoU"] == json.loads((folder / "report.json").read_text())["validation"]["IoU"]
     assert "item" not in (folder / "log.txt").read_text()  # what a study that is checked says of itself
 
-    monkeypatch.setattr(subprocess, "run", None)  # nothing is trained from here on
+    monkeypatch.setattr(subprocess, "Popen", None)  # nothing is trained from here on
     before = {path: path.read_bytes() for path in (tmp_path / "out").glob("*.*")}
     assert {path.name for path in before} == {"results.jsonl", "paper.md", "paper.png"}
     assert main(given) == 0 and all(path.read_bytes() == content for path, content in before.items())
