@@ -13,7 +13,7 @@ train: venv
 
 # A file's tests stay in one process, which makes what they share once
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
 
 lint: venv
 	$(BIN)/black -q --check --diff -l 120 medwsss data_prep tests
