@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: venv train test lint bench figures
+.PHONY: venv train test test-all lint bench figures
 venv: $(BIN)/.installed
 
 $(BIN)/.installed: setup.cfg constraints.txt
@@ -12,8 +12,12 @@ train: venv
 	$(BIN)/python -m monai.bundle run training --config_file bundles/scribble/train.json
 
 # A file's tests stay in one process, which makes what they share once
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
+	$(PYTEST) -m "not longest"
+
+test-all: lint
+	$(PYTEST)
 
 lint: venv
 	$(BIN)/black -q --check --diff -l 120 medwsss data_prep tests

@@ -49,7 +49,7 @@ def send(flow):
         assert ForkingPickler.dumps((loader.dataset, loader.sampler, loader.collate_fn, loader.worker_init_fn))
 
 
-@pytest.mark.slow
+@pytest.mark.longest
 def test_training_with_spawned_workers(study, tmp_path):
     command = [sys.executable, "-c", SCRIPT, str(study), str(tmp_path / "out")]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)

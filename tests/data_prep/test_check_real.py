@@ -67,7 +67,7 @@ def check(path, report, *options):
     return code, json.loads(report.read_text())
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in LARGE else ()) for n in README])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.longest if n in LARGE else ()) for n in README])
 def test_numbers_are_those_of_the_description(shared_data, tmp_path, name):
     options, sections = README[name]
     code, report = check(shared_data / name / "dataset.json", tmp_path / "report.json", *options)

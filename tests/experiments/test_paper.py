@@ -26,7 +26,7 @@ def words(*axes, datalist, output, lengths=("1",)):
     return ["paper", "--datalist", str(datalist), *asked, *options]
 
 
-@pytest.mark.slow
+@pytest.mark.longest
 def test_a_line_of_a_table(photographs, tmp_path, monkeypatch):
     methods = {name: AXES["neighborhoods"][1][name] for name in ("hard (stride 4), 8",)}
     monkeypatch.setitem(AXES, "neighborhoods", ("Table 4", methods))
