@@ -9,7 +9,7 @@ are taken for one patient's, and that is a warning at most.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -79,19 +79,13 @@ def run(options: Options) -> int:
         pictures=options.pictures,
     )
     training = report.sections.get("training")
-    others = ["remote_sensing"] if BANDS in read_json(path) else []
-    others += (
-        ["image_tags"] if report.tags and not any(SCRIBBLE in item for item in read_json(path)["training"]) else []
-    )
-    plan = (
-        plan_training(facts_of(training, options.spatial_dims, options.minutes))
-        if training and training.items and not others
-        else None
-    )
+    other, plan = _unplanned(read_json(path), bool(report.tags)), None
+    if training and training.items and not other:
+        plan = plan_training(facts_of(training, options.spatial_dims, options.minutes))
     tables = {section: f"{section}: {summary}" for section, summary in report.sections.items()}
     tables |= {"tags": f"training: {report.tags}"} if report.tags else {}
-    unplanned = [f"recipe: none, bundles/{bundle} has its own settings" for bundle in others]
-    for text in [*tables.values(), *unplanned, *([f"recipe: {plan}"] if plan else [])]:
+    recipe = f"none, bundles/{other} has its own settings" if other else plan
+    for text in [*tables.values(), *([f"recipe: {recipe}"] if recipe else [])]:
         print(text, end="\n\n")
     if training and training.items and not report.errors:
         print(plan_validation(path, allow_outside=options.allow_outside), end="\n\n")
@@ -109,6 +103,13 @@ def run(options: Options) -> int:
         title = read_json(path).get("name", path.stem)
         write_page(options.html, title, tables, str(plan or ""), report.errors, report.warnings, report.pictures)
     return 1 if report.errors else 0
+
+
+def _unplanned(content: Mapping[str, Any], tagged: bool) -> str | None:
+    """The bundle for a list that no recipe is for."""
+    if BANDS in content:
+        return "remote_sensing"
+    return "image_tags" if tagged and not any(SCRIBBLE in item for item in content["training"]) else None
 
 
 def _write(plan: Recipe, path: Path, replan: bool) -> str:

@@ -47,11 +47,11 @@ def training_command(datalist: Path) -> str:
     for those of other than 8 bits it says what intensities take the place of 0 and 255.
     """
     study = read_json(datalist)
-    options = {"dataset_dir": str(datalist.parent), "num_classes": study["num_classes"]}
-    options["ignore_values"] = study["ignore_values"]
     if BANDS in study:  # the list says the rest
         folder = shlex.quote(str(datalist.parent))
         return f"python -m monai.bundle run training --config_file {_RASTERS} --dataset_dir {folder}"
+    options = {"dataset_dir": str(datalist.parent), "num_classes": study["num_classes"]}
+    options["ignore_values"] = study["ignore_values"]
     config, defaults = "bundles/scribble/train.json", {"void_values": [], "spatial_dims": 3, "in_channels": 1}
     if (study["spatial_dims"], study["in_channels"]) == (2, 3):
         config = "['bundles/scribble_2d/train.json','bundles/scribble_2d/small.json']"

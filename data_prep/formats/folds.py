@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +58,7 @@ def apart(chips: Sequence[Chip], gap: int) -> list[Chip]:
                 part = labels[tuple(near)]
                 part[part != VOID] = UNLABELED
         if (labels < VOID).any():
-            kept.append(replace(chip.with_labels(labels)))
+            kept.append(chip.with_labels(labels))
     return kept
 
 

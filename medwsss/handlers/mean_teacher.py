@@ -13,6 +13,7 @@ from monai.utils import CommonKeys
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from medwsss.files import bare
 from medwsss.keys import PSEUDO_LABEL
 
 __all__ = ["MeanTeacherHandler"]
@@ -44,7 +45,7 @@ class MeanTeacherHandler:
                 "expected a decay in [0, 1), noise >= 0 and warmup_epochs >= 0, "
                 f"got {decay}, {noise} and {warmup_epochs}"
             )
-        self.network = getattr(network, "module", network)
+        self.network = bare(network)
         self.teacher = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
         self.noise = noise
         self.warmup_epochs = warmup_epochs

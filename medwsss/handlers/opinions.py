@@ -12,7 +12,6 @@ from torch import Tensor
 
 from medwsss.handlers.volume_labels import VolumeLabelHandler
 from medwsss.keys import GUIDE, IMAGE, SCRIBBLE
-from medwsss.terms.simplex import safe_log
 
 __all__ = ["Opinions", "opinions"]
 
@@ -31,14 +30,13 @@ def opinions(case: Mapping[str, Any], handler: VolumeLabelHandler, device: torch
     """Predict a case and solve its pseudo-labels, as the run of this handler would.
 
     Args:
-        case: image, scribble and, if it isn't the image, guide.
+        case: image, scribble and, if there are, guide and prior.
         handler: of the run, for its network, inferer and solver.
         device: of the network.
     """
     image, guide, scribble = (
-        convert_to_tensor(case[key], track_meta=False)[None].to(device)
+        convert_to_tensor(case[key], track_meta=False)[None]
         for key in (IMAGE, GUIDE if GUIDE in case else IMAGE, SCRIBBLE)
     )
-    sigma = handler.predict(image)
-    y = handler.solver(safe_log(sigma).contiguous(), guide, scribble).labels  # one layout, for the compiled kernels
-    return Opinions(*(x[0].cpu() for x in (guide, scribble, sigma, y)))
+    sigma = handler.predict(image.to(device))
+    return Opinions(*(x[0].cpu() for x in (guide, scribble, sigma, handler.solve(case, sigma).labels)))

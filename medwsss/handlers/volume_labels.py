@@ -26,7 +26,7 @@ from medwsss.files import bare
 from medwsss.handlers.checkpoint import checkpoints_in
 from medwsss.keys import CASE, GUIDE, IMAGE, PRIOR, PSEUDO_LABEL, SCRIBBLE
 from medwsss.label_store import LabelStore
-from medwsss.solvers import Solver, Status, with_spacing
+from medwsss.solvers import Solution, Solver, Status, with_spacing
 from medwsss.terms.prior import with_prior
 from medwsss.terms.simplex import safe_log
 
@@ -190,31 +190,31 @@ class VolumeLabelHandler:
 
     def _solve(self, engine: Engine, name: str, before: int | None) -> None:
         case, generation = self.cases[self.index[name]], engine.state.epoch
-        device = getattr(engine.state, "device", None)
-
-        def batch(tensor: Tensor) -> Tensor:
-            plain: Tensor = convert_to_tensor(tensor, track_meta=False)
-            return plain[None].to(device)
-
-        image, scribble = batch(case[IMAGE]), batch(case[SCRIBBLE])
+        image = convert_to_tensor(case[IMAGE], track_meta=False)[None].to(getattr(engine.state, "device", None))
         if generation == 1:
             opinion, sigma = None, image.new_full((1, self.num_classes, *image.shape[2:]), 1 / self.num_classes)
         else:
             opinion = sigma = self._average(self.predict(image), before, name)
-        prior = batch(case[PRIOR]) if PRIOR in case else None
-        # one layout, for which the solver's kernels are compiled
-        logits = with_prior(safe_log(sigma).contiguous(), prior, self.prior_weight)
-        solution = self.solver(logits, batch(case[GUIDE]) if GUIDE in case else image, scribble)
+        solution = self.solve(case, sigma)
         ends = solution.energy[0].item(), solution.energy[-1].item(), solution.steps
+        last = str(solution.status), solution.energy.mean(1).tolist()
         self.store.write(
             generation,
             name,
             solution.labels[0].numpy(force=True),
             opinion[0].numpy(force=True) if opinion is not None and self.memory else None,
-            {**dict(zip(FIGURES, ends)), SOLVE[0]: str(solution.status), SOLVE[1]: solution.energy.mean(1).tolist()},
+            dict(zip((*FIGURES, *SOLVE), (*ends, *last))),
         )
         if solution.status is Status.DIVERGED:
             warnings.warn(f"Pseudo-labels of {name}: {solution.status}", stacklevel=2)
+
+    def solve(self, case: Mapping[str, Any], sigma: Tensor) -> Solution:
+        """Pseudo-labels of a case for this opinion of it, ``1 K *S``."""
+        keys = [key for key in (IMAGE, GUIDE, SCRIBBLE, PRIOR) if key in case]
+        of = {key: convert_to_tensor(case[key][None], device=sigma.device) for key in keys}
+        # one layout, for which the solver's kernels are compiled
+        logits = with_prior(safe_log(sigma).contiguous(), of.get(PRIOR), self.prior_weight)
+        return self.solver(logits, of.get(GUIDE, of[IMAGE]), of[SCRIBBLE])
 
     def predict(self, image: Tensor) -> Tensor:
         """``σ`` of a case, ``1 K *S``."""

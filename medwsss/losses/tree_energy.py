@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from medwsss.losses.penalized import PenalizedLoss
 from medwsss.losses.reduction import masked_mean
 from medwsss.terms.neighborhoods import GridNeighborhood, pairs
+from medwsss.terms.self_adjoint import self_adjoint
 from medwsss.terms.simplex import unlabeled_mask, void_mask
 
 __all__ = ["Tree", "TreeEnergyLoss", "spanning_tree"]
@@ -34,8 +35,7 @@ class Tree(NamedTuple):
         have nothing of each other. Up from the leaves every voxel adds what its children have; down from the roots each
         gets what its parent has, without what came from itself.
         """
-        result: Tensor = _Filter.apply(values, self)
-        return result
+        return self_adjoint(self.apply, values)
 
     def apply(self, values: Tensor) -> Tensor:
         """:meth:`filter`, without autograd."""
@@ -47,20 +47,6 @@ class Tree(NamedTuple):
             a = self.affinity[level]
             total[:, level] = a * total[:, self.parent[level]] + (1 - a * a) * up[:, level]
         return torch.empty_like(values).index_copy_(1, self.order, total)
-
-
-class _Filter(torch.autograd.Function):
-    """:meth:`Tree.apply`, which is its own transpose."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, tree: Tree) -> Tensor:
-        ctx.tree = tree
-        return tree.apply(values)
-
-    @staticmethod
-    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None]:
-        """``Aᵀ = A``."""
-        return ctx.tree.filter(outer), None
 
 
 def spanning_tree(guide: Tensor, exists: Tensor, scale: float) -> Tree:

@@ -159,10 +159,12 @@ def band_numbers(path: PathLike, names: Sequence[str]) -> tuple[int, ...]:
 
 
 def _named(path: PathLike) -> dict[str, int]:
-    """``{name: number}`` of a file's bands but alpha; one that has no name is called by its number."""
+    """``{name: number}`` of a file's bands but alpha; one that has no name of its own is called by its number."""
     with opened(path) as raster:
-        told = zip(raster.indexes, raster.descriptions, raster.colorinterp)
-        return {name or f"band {k}": k for k, name, kind in told if kind.name != "alpha"}
+        told = list(zip(raster.indexes, raster.descriptions, raster.colorinterp))
+    shared = [name for _, name, _ in told]
+    own = {k: name if name and shared.count(name) == 1 else f"band {k}" for k, name, _ in told}
+    return {own[k]: k for k, _, kind in told if kind.name != "alpha"}
 
 
 def _width(low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -35,9 +35,7 @@ class CaseSlices:
     thickness: float  #: from slice to slice
     unit: str  #: of these, empty where a file says nothing of it
     sides: str  #: letters of left, right, top and bottom, empty where a file says nothing of it
-    pseudo: np.ndarray = field(
-        default_factory=_nothing
-    )  #: classes of the pseudo-label, uint8; of no slice where there is none
+    pseudo: np.ndarray = field(default_factory=_nothing)  #: classes, uint8; of no slice where there is none
     strokes: np.ndarray = field(default_factory=_nothing)  #: classes, ``UNLABELED`` or ``VOID``, uint8; likewise
 
     def wrong(self) -> np.ndarray:

@@ -44,9 +44,7 @@ class StudySummary:
     intensity: Extent | None = None
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)  #: of usual intensities, by the image's name
     channels: int | None = None  #: of the first image
-    moments: list[tuple[tuple[float, ...], tuple[float, ...]]] = field(
-        default_factory=list
-    )  #: means, deviations a case
+    moments: list[tuple[tuple[float, ...], ...]] = field(default_factory=list)  #: means and deviations of each case
     strokes: list[SeedStatistics] = field(default_factory=list)
     photographs: int = 0  #: cases of nothing but whole numbers from 0 to 255
     errors: list[str] = field(default_factory=list)

@@ -19,11 +19,13 @@ import itertools
 import math
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from medwsss.terms.self_adjoint import self_adjoint
 
 __all__ = ["BilateralGrid"]
 
@@ -132,8 +134,7 @@ class BilateralGrid:
 
     def filter(self, values: Tensor) -> Tensor:
         """``Σ_{j≠i} k_ij v_j`` of values ``K × N``; it can be differentiated in them, as often as need be."""
-        result: Tensor = _Filter.apply(values, self)
-        return result
+        return self_adjoint(self.apply, values)
 
     def apply(self, values: Tensor) -> Tensor:
         """:meth:`filter`, without autograd."""
@@ -169,18 +170,3 @@ class BilateralGrid:
             far = sum(v * stride for v, stride in zip(vertex, strides))
             part = math.prod((axis.shares[v] for axis, v in zip(self.contrasts, vertex)), start=self.own.new_ones(()))
             yield where + far, share * part.reshape(-1, 1)
-
-
-class _Filter(torch.autograd.Function):
-    """:meth:`BilateralGrid.apply`, which is its own transpose."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, grid: BilateralGrid) -> Tensor:
-        ctx.grid = grid
-        with torch.autocast(values.device.type, enabled=False):
-            return grid.apply(values)
-
-    @staticmethod
-    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None]:
-        """``Kᵀ = K``."""
-        return ctx.grid.filter(outer), None

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from ignite.engine import Engine, Events
@@ -72,5 +70,5 @@ def test_bad_values_are_refused(values):
 
 def test_the_network_inside_a_parallel_one_is_averaged():
     network = nn.Conv1d(1, 2, 1)
-    wrapped = SimpleNamespace(module=network)
+    wrapped = nn.DataParallel(network)
     assert MeanTeacherHandler(wrapped).network is network  # type: ignore[arg-type]

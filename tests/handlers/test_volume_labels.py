@@ -16,7 +16,8 @@ from torch import nn
 
 from medwsss.engines import PrepareWeakBatch
 from medwsss.handlers import EpochSeeder, FullCheckpoint, VolumeLabelHandler
-from medwsss.keys import CASE, GUIDE, PSEUDO_LABEL, SCRIBBLE, UNLABELED
+from medwsss.handlers.opinions import opinions
+from medwsss.keys import CASE, GUIDE, PRIOR, PSEUDO_LABEL, SCRIBBLE, UNLABELED
 from medwsss.label_store import LabelStore
 from medwsss.losses import SelfLabelingLoss
 from medwsss.solvers import NaturalGradient, StridedSolver, with_spacing
@@ -124,6 +125,21 @@ def test_the_first_labels_are_nobodys_opinion(tmp_path):
         assert metrics[name] == pytest.approx(sum(s.energy[index].item() for s in solutions) / 3)
     assert metrics["solver_steps"] == 7 and state.solver_status == str(solutions[-1].status)
     assert training.store.opinion(1, "c0") is None
+
+
+def test_a_case_is_solved_with_its_prior_as_in_training(tmp_path):
+    """Bit for bit what the solver makes of the sum of both opinions; without the prior it is something else."""
+    training = Training(tmp_path, prior_weight=2.0)
+    prior = torch.rand(K, 6, 5, generator=torch.Generator().manual_seed(5))
+    case = cases(1)[0]
+    training.network.eval()
+    with torch.no_grad():
+        sigma = training.network(case["image"].as_tensor()[None]).softmax(1)
+    product = sigma.log() + 2 * (prior / prior.sum(0)).log()
+    found = opinions({**case, PRIOR: prior}, training.handler, torch.device("cpu"))
+    torch.testing.assert_close(found.sigma, sigma[0])
+    torch.testing.assert_close(found.y, solved(product.exp(), case).labels[0])
+    assert (found.y - solved(sigma, case).labels[0]).abs().max() > 0.1
 
 
 def test_opinions_are_averaged_over_time(tmp_path):

@@ -7,10 +7,12 @@ import json
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from monai.data import MetaTensor
 
 from medwsss.rasters import BandStatistics, GuideBandsd, ScaleBandsd, read_bands
+from medwsss.rasters.bands import band_numbers
 from tests.rasters.scenes import write_scene
 
 RAMP = np.arange(101, dtype=np.float32)  # percentiles 2 and 98 are 2 and 98
@@ -49,6 +51,15 @@ def test_a_nodata_value_that_the_file_has_not_got(tmp_path):
 def test_chosen_bands(tmp_path):
     path = scene(tmp_path, RAMP, RAMP * 10, RAMP * 100)
     assert BandStatistics.of([path], bands=[3, 1]).high == [9800, 98]
+
+
+def test_bands_of_one_name_are_told_apart_by_number(tmp_path):
+    path = scene(tmp_path, RAMP, RAMP + 1, RAMP + 2)
+    with rasterio.open(path, "r+") as raster:
+        raster.descriptions = ("reflectance", "height", "reflectance")
+    statistics = BandStatistics.of([path])
+    assert statistics.names == ["band 1", "height", "band 3"] and statistics.low == [2, 3, 4]
+    assert band_numbers(path, statistics.names) == (1, 2, 3)
 
 
 def test_large_rasters_are_looked_at_in_places(tmp_path):

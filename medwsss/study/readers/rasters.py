@@ -155,9 +155,8 @@ def _page(
     if np.dtype(raster.dtypes[0]).kind == "c":
         raise ValueError("complex numbers: save the magnitude")
     flags = {flag.name for flag in raster.mask_flag_enums[indexes[0] - 1]}
-    bands, alphas = raster.read(indexes, window=window), [
-        k for k, kind in zip(raster.indexes, kinds) if kind == "alpha"
-    ]
+    bands = raster.read(indexes, window=window)
+    alphas = [k for k, kind in zip(raster.indexes, kinds) if kind == "alpha"]
     meta: dict[str, Any] = {"why": "mask"}
     if alphas:
         there = np.broadcast_to(opaque(raster.read(alphas, window=window)).all(0), bands.shape)
