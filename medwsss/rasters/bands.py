@@ -56,13 +56,18 @@ class BandStatistics:
         """
         files = list(paths)
         samples = [_sample(path, bands, nodata) for path in files]
-        if not samples or len(counts := {len(sample) for sample in samples}) > 1:
+        if not samples or len({len(sample) for sample in samples}) > 1:
             told = ", ".join(f"{len(sample)} in {path}" for sample, path in zip(samples, files))
             raise ValueError(f"expected rasters of equal bands, got {told or 'none'}")
-        pixels = np.concatenate(samples, axis=1).astype(np.float64)
-        pixels = pixels[:, :: -(-pixels.shape[1] // _PIXELS)]
+        names = list(_named(files[0]))
+        return cls.of_pixels([names[k - 1] for k in bands] if bands else names, np.concatenate(samples, axis=1))
+
+    @classmethod
+    def of_pixels(cls, names: Sequence[str], pixels: np.ndarray) -> BandStatistics:
+        """Measure ``bands × pixels``, NaN where there is nothing; of many, every so manieth is looked at."""
+        pixels = pixels[:, :: -(-pixels.shape[1] // _PIXELS)].astype(np.float64)
         exists = np.isfinite(pixels)
-        low, high = np.zeros((2, counts.pop()))
+        low, high = np.zeros((2, len(pixels)))
         for band, (values, there) in enumerate(zip(pixels, exists)):
             if there.any():
                 low[band], high[band] = np.percentile(values[there], PERCENTILES)
@@ -72,10 +77,8 @@ class BandStatistics:
         _, vectors = np.linalg.eigh(away @ away.T)
         components = vectors.T[::-1][:COMPONENTS]
         components = components * np.sign(components[range(len(components)), abs(components).argmax(1)])[:, None]
-        names = list(_named(files[0]))
-        names = [names[k - 1] for k in bands] if bands else names
         return cls(
-            names,
+            list(names),
             low.tolist(),
             high.tolist(),
             exists.mean(1).tolist(),
@@ -120,8 +123,11 @@ class BandStatistics:
 
     def project(self, scaled: Tensor) -> Tensor:
         """Scaled values ``C *S`` on the principal components."""
-        mean = torch.tensor(self.mean).reshape(-1, *[1] * (scaled.ndim - 1))
-        projected: Tensor = torch.tensordot(torch.tensor(self.components), scaled - mean, 1)
+        shape = [-1, *[1] * (scaled.ndim - 1)]
+        weights = torch.tensor(self.components)
+        projected = scaled.new_zeros(len(weights), *scaled.shape[1:])
+        for band, (values, mean) in enumerate(zip(scaled, self.mean)):  # in this order wherever a pixel lies
+            projected += weights[:, band].reshape(shape) * (values - mean)
         return projected
 
 
