@@ -16,6 +16,7 @@ from medwsss.files import read_json
 from medwsss.keys import IMAGE
 from medwsss.study.datalist import load_datalist
 from medwsss.study.readers.rasters import opened, read_window
+from medwsss.study.windows import spread
 
 __all__ = ["BANDS", "BandStatistics", "band_numbers", "read_bands"]
 
@@ -182,10 +183,6 @@ def _sample(path: PathLike, bands: Sequence[int] | None, nodata: float | None) -
     """``bands × pixels``: all of them, or windows evenly spread."""
     with opened(path) as raster:
         shape = raster.shape
-    if shape[0] * shape[1] <= (_WINDOW * _PLACES) ** 2:
-        spans = [[(0, size)] for size in shape]
-    else:
-        starts = [np.linspace(0, max(size - _WINDOW, 0), _PLACES).astype(int).tolist() for size in shape]
-        spans = [[(first, min(first + _WINDOW, size)) for first in firsts] for firsts, size in zip(starts, shape)]
-    parts = [read_window(path, rows, columns, bands, nodata) for rows in spans[0] for columns in spans[1]]
+    boxes = spread(shape, _WINDOW, _PLACES)
+    parts = [read_window(path, rows, columns, bands, nodata) for rows, columns in boxes]
     return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)

@@ -127,7 +127,8 @@ class RasterPredictor:
 
     def _maps(self, image: str, bands: Sequence[int], window: Window, sizes: Sequence[int]) -> Iterator[np.ndarray]:
         """Classes, and maps, of a part; nodata where no band has anything."""
-        values, inner = read_window(image, *window.seen, bands), window.inner
+        (rows, columns), inner = window.seen, window.inner
+        values = read_window(image, rows, columns, bands)
         void = np.isnan(values[(slice(None), *inner)]).all(0)
         if void.all():
             found = np.zeros((sum(sizes), *void.shape), np.float32)

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-__all__ = ["Box", "Window", "inside", "windows"]
+import numpy as np
+
+__all__ = ["Box", "Window", "inside", "spread", "windows"]
 
 Box = tuple[tuple[int, int], ...]  #: along each axis, the first voxel and the one after the last
 
@@ -50,3 +53,18 @@ def windows(shape: Sequence[int], core: Sequence[int], halo: Sequence[int]) -> I
 def inside(part: Box, of: Box) -> tuple[slice, ...]:
     """Where a part of a part lies in it."""
     return tuple(slice(lo - start, hi - start) for (lo, hi), (start, _) in zip(part, of))
+
+
+def spread(shape: Sequence[int], side: int, places: int) -> Iterator[Box]:
+    """All of a grid of up to ``(side · places)ⁿ`` voxels; of a larger one, parts evenly spread along each axis.
+
+    Example:
+        >>> list(spread((100,), side=2, places=3))
+        [((0, 2),), ((49, 51),), ((98, 100),)]
+    """
+    if math.prod(shape) <= (side * places) ** len(shape):
+        yield tuple((0, size) for size in shape)
+        return
+    starts = [np.unique(np.linspace(0, max(size - side, 0), places).astype(int)).tolist() for size in shape]
+    for corner in itertools.product(*starts):
+        yield tuple((start, min(start + side, size)) for start, size in zip(corner, shape))
