@@ -15,16 +15,20 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, fields
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from medwsss.blocks.jobs import begin, pending, run_jobs
+from medwsss.blocks.cluster import connected, dask_map
+from medwsss.blocks.jobs import Map, begin, pending, run_jobs
 from medwsss.blocks.labels import LabelOptions, plan_labels
 from medwsss.blocks.outputs import Damaged, finish_case
 from medwsss.blocks.plan import Plan, read_plan
 from medwsss.blocks.sources import require_zarr
+from medwsss.parallel import parallel_map
 from medwsss.terms.cross_entropies import CROSS_ENTROPIES
 from medwsss.terms.relaxations import RELAXATIONS
 
@@ -44,14 +48,18 @@ def main(arguments: Sequence[str], prog: str) -> int:
     part = (told.part_id, told.num_parts)
     if told.plan_only:
         return _status(told.output)
-    run_jobs(told.output, plan, told.workers, part)
-    if told.num_parts > 1:
-        return _status(told.output)
-    try:
-        written = _finish(told.output, plan)
-    except Damaged:  # blocks that have no mark any more
-        run_jobs(told.output, plan, told.workers)
-        written = _finish(told.output, plan)
+    with ExitStack() as stack:
+        run: Map = partial(parallel_map, workers=told.workers)
+        if told.scheduler is not None:
+            run = partial(dask_map, client=stack.enter_context(connected(told.scheduler, told.workers)))
+        run_jobs(told.output, plan, run, part)
+        if told.num_parts > 1:
+            return _status(told.output)
+        try:
+            written = _finish(told.output, plan)
+        except Damaged:  # blocks that have no mark any more
+            run_jobs(told.output, plan, run)
+            written = _finish(told.output, plan)
     print("\n".join(map(str, written)))
     return 0
 
@@ -130,6 +138,7 @@ def _driven(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--halo", type=int, help="voxels around it (as many as have a say)")
     parser.add_argument("--allow-outside", action="store_true", help="accept files outside the list's folder")
     parser.add_argument("--workers", type=int, default=1, help="processes (1)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of Dask, whose workers do the blocks; local: own ones")
     parser.add_argument("--part-id", type=int, default=0, help="from 0: which part of the blocks to do")
     parser.add_argument("--num-parts", type=int, default=1, help="of how many")
     parser.add_argument("--plan-only", action="store_true", help="look at the data, write the plan and stop")

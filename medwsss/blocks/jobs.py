@@ -6,12 +6,12 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -20,7 +20,6 @@ from medwsss.blocks.labels import solve_block
 from medwsss.blocks.plan import Case, Plan, read_plan
 from medwsss.blocks.sources import require_zarr
 from medwsss.files import read_json, write_json
-from medwsss.parallel import parallel_map
 from medwsss.study.windows import Window
 
 __all__ = ["TASKS", "Job", "begin", "leftovers", "pending", "read_block", "run_job", "run_jobs"]
@@ -29,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 #: What makes a block's result, ``K *core``, in what type it is kept.
 TASKS: dict[str, tuple[Callable[[Case, Window], np.ndarray], str]] = {"labels": (solve_block, "float16")}
+
+Map = Callable[[Callable[["Job"], None], Sequence["Job"]], Iterable[Any]]
 
 _BREAKS = 3  # of the processes, one after the other with no block done in between
 
@@ -118,8 +119,14 @@ def read_block(folder: Path, case: Case, block: int) -> np.ndarray | None:
     return None
 
 
-def run_jobs(folder: Path, plan: Plan, workers: int = 1, part: tuple[int, int] = (0, 1)) -> None:
-    """All pending blocks of a part, in processes; when some of these are killed, in others.
+def run_jobs(folder: Path, plan: Plan, run: Map, part: tuple[int, int] = (0, 1)) -> None:
+    """All pending blocks of a part; when the process of one is killed, in another.
+
+    Args:
+        folder: with the plan.
+        plan: what :func:`~medwsss.blocks.plan.read_plan` reads there.
+        run: calls a function with each of some jobs, as :func:`medwsss.parallel.parallel_map` does in so many workers.
+        part: which of how many.
 
     Raises:
         RuntimeError: when processes die again and again before any block is done.
@@ -128,7 +135,7 @@ def run_jobs(folder: Path, plan: Plan, workers: int = 1, part: tuple[int, int] =
     with tqdm(total=len(left), desc=plan.task, unit="block", disable=None if left else True) as bar:
         while left:
             try:
-                for _ in parallel_map(partial(run_job, folder), left, workers):
+                for _ in run(partial(run_job, folder), left):
                     bar.update()
             except BrokenProcessPool:
                 logger.warning("A process was killed; its block is done anew by another.")
