@@ -62,7 +62,7 @@ COMMANDS = {
     "check": ("check a data list before training on it", _check),
     "bundle": ("where the bundles are; copy them", _bundle),
     "infer": ("predict the images of a folder with what a training left in its own", _infer),
-    "blocks": ("pseudo-labels of images larger than memory, block by block, in many processes", _blocks),
+    "blocks": ("pseudo-labels and predictions of images larger than memory, block by block", _blocks),
     "export": ("write a trained network as TorchScript or ONNX", _export),
     "compare": ("train a list of methods under one budget: python -m medwsss.experiments compare", _compare),
     "advise": ("where the next strokes help most, by what a run is in doubt about", _advise),

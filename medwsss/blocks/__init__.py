@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from medwsss.blocks.jobs import Job, pending, run_job, run_jobs
-from medwsss.blocks.labels import LabelOptions, plan_labels
+from medwsss.blocks.labels import plan_labels
+from medwsss.blocks.options import LabelOptions
 from medwsss.blocks.plan import Case, Plan, read_plan
 
 __all__ = ["Case", "Job", "LabelOptions", "Plan", "pending", "plan_labels", "read_plan", "run_job", "run_jobs"]

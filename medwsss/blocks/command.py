@@ -16,15 +16,16 @@ import argparse
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from medwsss.blocks.cluster import connected, dask_map
+from medwsss.blocks.infer import plan_predictions
 from medwsss.blocks.jobs import Map, begin, pending, run_jobs
-from medwsss.blocks.labels import LabelOptions, plan_labels
+from medwsss.blocks.labels import plan_labels
+from medwsss.blocks.options import LabelOptions
 from medwsss.blocks.outputs import Damaged, finish_case
 from medwsss.blocks.plan import Plan, read_plan
 from medwsss.blocks.sources import require_zarr
@@ -33,6 +34,8 @@ from medwsss.terms.cross_entropies import CROSS_ENTROPIES
 from medwsss.terms.relaxations import RELAXATIONS
 
 __all__ = ["main"]
+
+_DRIVING = ("command", "output", "workers", "scheduler", "part_id", "num_parts", "plan_only")  # no result depends on it
 
 
 def main(arguments: Sequence[str], prog: str) -> int:
@@ -71,19 +74,27 @@ def _finish(folder: Path, plan: Plan) -> list[Path]:
 
 def _planned(told: argparse.Namespace) -> Plan:
     """The plan in the output folder, or a new one."""
-    options = LabelOptions(**{each.name: getattr(told, each.name) for each in fields(LabelOptions)})
-    given: dict[str, Any] = asdict(options) | {
-        "list": str(Path(told.list).absolute()),
-        "list_content": sha256(Path(told.list).read_bytes()).hexdigest(),
-        "annotation_key": told.annotation_key,
-    }
+    given = {name: value for name, value in vars(told).items() if name not in _DRIVING}
+    for name in ("list", "run", "source", "probabilities"):
+        if given.get(name):
+            given[name] = str(Path(given[name]).absolute())
+    datalist = Path(given.get("list") or given.get("source") or "")
+    if datalist.is_file():
+        given["list_content"] = sha256(datalist.read_bytes()).hexdigest()
     plan = read_plan(told.output)
     if plan is not None:
         plan.check(told.command, given, told.output)
         return plan
     if told.num_parts > 1:
         raise ValueError(f"expected a plan in {told.output}, got none: run the same line with --plan-only first")
-    plan = plan_labels(told.list, options, given, told.annotation_key, told.allow_outside, told.workers)
+    if told.command == "infer":
+        cut = (told.section, told.core, told.halo, told.allow_outside)
+        plan = plan_predictions(told.run, told.source, told.output, given, *cut)
+    else:
+        if told.probabilities and not told.prior_weight:
+            told.prior_weight = 1.0
+        options = LabelOptions(**{each.name: getattr(told, each.name) for each in fields(LabelOptions)})
+        plan = plan_labels(told.list, options, given, told.annotation_key, told.allow_outside, told.workers)
     begin(told.output, plan)
     return plan
 
@@ -127,7 +138,15 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     labels.add_argument("--connectivity", type=int, choices=(1, 2, 3), help="of neighbours (2; 1 in 3-D)")
     labels.add_argument("--bandwidth", type=_number, default=default.bandwidth, help="in the guide's units (auto)")
     labels.add_argument("--guide", default=default.guide, help="auto, pca")
-    labels.add_argument("--prior-weight", type=float, default=default.prior_weight, help="of the list's prior (0)")
+    labels.add_argument(
+        "--prior-weight", type=float, default=default.prior_weight, help="of the prior (0; 1 of probabilities)"
+    )
+    labels.add_argument("--probabilities", metavar="FOLDER", help="of a finished 'blocks infer' of the same images")
+    infer = commands.add_parser("infer", help="predictions of scenes by a finished run", allow_abbrev=False)
+    infer.add_argument("run", metavar="RUN", help="folder of a training of bundles/remote_sensing")
+    infer.add_argument("source", metavar="SOURCE", help="folder of GeoTIFF scenes, or a data list")
+    infer.add_argument("--section", default="test", help="of the data list (test)")
+    _driven(infer)
     return parser
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from medwsss.blocks.infer import predict_block
 from medwsss.blocks.labels import solve_block
 from medwsss.blocks.plan import Case, Plan, read_plan
 from medwsss.blocks.sources import require_zarr
@@ -27,7 +28,10 @@ __all__ = ["TASKS", "Job", "begin", "leftovers", "pending", "read_block", "run_j
 logger = logging.getLogger(__name__)
 
 #: What makes a block's result, ``K *core``, in what type it is kept.
-TASKS: dict[str, tuple[Callable[[Case, Window], np.ndarray], str]] = {"labels": (solve_block, "float16")}
+TASKS: dict[str, tuple[Callable[[Case, Window], np.ndarray], str]] = {
+    "labels": (solve_block, "float16"),
+    "infer": (predict_block, "float32"),
+}
 
 Map = Callable[[Callable[["Job"], None], Sequence["Job"]], Iterable[Any]]
 

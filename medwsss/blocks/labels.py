@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,13 @@ import torch
 from monai.config import PathLike
 from torch import Tensor
 
-from medwsss.blocks.plan import Case, Plan
+from medwsss.blocks.options import LabelOptions
+from medwsss.blocks.plan import Case, Plan, read_plan
 from medwsss.blocks.sources import Source, check_files, open_source
 from medwsss.keys import GUIDE, IMAGE, PRIOR, SCRIBBLE
 from medwsss.label_store import name_cases
 from medwsss.parallel import parallel_map
 from medwsss.rasters import BandStatistics, GuideBandsd, ScaleBandsd, read_bands
-from medwsss.solvers import NaturalGradient
 from medwsss.study import label_mapper, load_training
 from medwsss.study.declared import read_class_names
 from medwsss.study.grid import misfit
@@ -30,72 +31,18 @@ from medwsss.study.problems import raise_problems
 from medwsss.study.readers import stem_of
 from medwsss.study.schema import LabelSchema
 from medwsss.study.windows import Box, Window, inside, spread
-from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
+from medwsss.terms import GridNeighborhood
 from medwsss.terms.prior import with_prior
 from medwsss.terms.simplex import one_hot, unlabeled_mask, void_mask
 from medwsss.transforms import VoidLabelsd
 
-__all__ = ["LabelOptions", "plan_labels", "solve_block"]
+__all__ = ["plan_labels", "solve_block"]
 
 logger = logging.getLogger(__name__)
 
-_CORE = {1: 2**20, 2: 1024, 3: 128}  # voxels a side of a block, by the number of axes
-_LEVELS = {1: 3, 2: 3, 3: 1}  # coarser grids: each doubles the halo, which a volume pays for in the third power
-_CONNECTIVITY = {1: 1, 2: 2, 3: 1}  # as in the bundles
 _SIDE = {1: 2**14, 2: 128, 3: 32}  # of parts that intensities are measured in, so many along each axis:
 _PLACES = 4
 _DIGITS = 6  # of a bandwidth: sums of parts are rounded, in whatever number of processes
-
-
-@dataclass(frozen=True)
-class LabelOptions:
-    """How pseudo-labels are solved; defaults are those of the bundles.
-
-    Args:
-        core: voxels a side of a block, rounded up to what the coarser grids need; default: 1024, in 3-D 128.
-        halo: voxels around it; default: as far as anything has a say, so that a block has the labels of the whole.
-        steps: of the solver, all of which are taken.
-        levels: coarser grids that a solve starts on; default: 3, in 3-D 1.
-        coarse_steps: on each of them.
-        cross_entropy, relaxation, eta, lam: see :class:`~medwsss.terms.SelfLabelingEnergy`.
-        connectivity: see :class:`~medwsss.terms.GridNeighborhood`; default: 2, in 3-D 1.
-        bandwidth: in units of the guide, whose bands go from 0 to 1; ``"auto"``: of each whole case's own contrasts.
-        guide: see :class:`~medwsss.rasters.GuideBandsd`.
-        prior_weight: of the data list's ``prior``.
-    """
-
-    core: int | None = None
-    halo: int | None = None
-    steps: int = 30
-    levels: int | None = None
-    coarse_steps: int = 6
-    cross_entropy: str = "collision_cross_entropy"
-    relaxation: str = "log_quadratic"
-    eta: float = 0.005
-    lam: float = 6.0
-    connectivity: int | None = None
-    bandwidth: float | str = "auto"
-    guide: str = "auto"
-    prior_weight: float = 0.0
-
-    def solver(self, ndim: int, spacing: Sequence[float] | None, bandwidth: float | str) -> NaturalGradient:
-        """That of one case."""
-        neighborhood = GridNeighborhood(self.connectivity or _CONNECTIVITY[ndim], bandwidth, spacing)
-        energy = SelfLabelingEnergy(self.cross_entropy, self.relaxation, neighborhood, self.eta, self.lam)
-        levels = _LEVELS[ndim] if self.levels is None else self.levels
-        fixed: dict[str, Any] = {"tolerance": 0, "stride": 1.0, "safeguard": False}
-        return NaturalGradient(energy, self.steps, levels=levels, coarse_steps=self.coarse_steps, **fixed)
-
-    def cut(self, shape: Sequence[int], spacing: Sequence[float] | None) -> tuple[list[int], list[int]]:
-        """Core and halo of a case's blocks: multiples of the cells of the coarsest grid."""
-        solver = self.solver(len(shape), spacing, bandwidth=1.0)
-        cell = 2**solver.levels
-        core = _CORE[len(shape)] if self.core is None else self.core
-        halo = solver.reach(shape) if self.halo is None else [self.halo] * len(shape)
-        if core < 1 or min(halo) < 0:
-            raise ValueError(f"expected a core of at least 1 voxel and a halo from 0, got {core} and {list(halo)}")
-        core = -(-core // cell) * cell
-        return [min(core, size) for size in shape], [-(-far // cell) * cell for far in halo]
 
 
 def plan_labels(
@@ -123,7 +70,8 @@ def plan_labels(
     schema = label_mapper(datalist).schema
     if schema.num_classes < 2:
         raise ValueError(f"expected at least two classes, got {schema.num_classes} in {datalist}")
-    items = name_cases(load_training(datalist, annotation_key, options.prior_weight, allow_outside))
+    weight = 0.0 if options.probabilities else options.prior_weight
+    items = name_cases(load_training(datalist, annotation_key, weight, allow_outside))
     stems = [stem_of(item[IMAGE] if isinstance(item[IMAGE], str) else item[IMAGE][0]) for item in items]
     unique = len({stem.lower() for stem in stems}) == len(stems)
     bands = None
@@ -135,6 +83,8 @@ def plan_labels(
         try:
             name = stem if unique else str(item["case"])
             files = {key: item[key] for key in (IMAGE, SCRIBBLE, PRIOR) if key in item}
+            if options.probabilities:
+                files[PRIOR] = str(Path(options.probabilities).absolute() / f"{name}.zarr")
             cases.append(_look(name, files, options, plain, bands, workers))
         except (ValueError, OSError) as error:  # the others' faults are to be told too
             problems.append(str(error))
@@ -153,6 +103,7 @@ def _look(
         raise ValueError(problem)
     if PRIOR in files:
         prior = open_source(files[PRIOR])
+        _check_whole(Path(prior.name))
         if (prior.channels, prior.shape) != (schema["num_classes"], image.shape):
             raise ValueError(
                 f"expected a prior of {schema['num_classes']} classes and the shape {image.shape} of the image, got "
@@ -177,6 +128,18 @@ def _look(
             raise ValueError(f"expected an image with contrasts for a bandwidth of its own, got none in {image.name}")
         figures["bandwidth"] = float(f"{(float(total) / float(count)) ** 0.5:.{_DIGITS}g}")
     return case
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse what blocks have not finished yet, or pseudo-labels in the place of predictions."""
+    plan = read_plan(path.parent)
+    if path.suffix == ".zarr" and plan is not None:
+        case = next((each for each in plan.cases if each.name == path.stem), None)
+        done = len(list((path.parent / "done" / path.stem).glob("*.json")))
+        if plan.task != "infer" or case is None or done < len(case.blocks):
+            raise ValueError(
+                f"expected a finished infer in {path.parent}, got {plan.task} with {done} blocks of {path}"
+            )
 
 
 def _measure(image: Source) -> BandStatistics:

@@ -22,21 +22,23 @@ __all__ = ["class_map", "finish_case"]
 
 logger = logging.getLogger(__name__)
 
-_UNDECIDED = 1e-3  # by which a class has to have more than its equal share
+#: By which a class has to have more than its equal share: pseudo-labels that no stroke has reached have none. What a
+#: network says counts however little it is, and is 0 in all classes where there is no image.
+_DECIDED = {"labels": 1e-3, "infer": -1e-3}
 
 
 class Damaged(OSError):
     """Blocks on the disk are not what was written, twice in a row."""
 
 
-def class_map(y: np.ndarray) -> np.ndarray:
-    """Class numbers ``*S`` of distributions ``K *S``, 255 where no class has more than its share: void, or undecided.
+def class_map(y: np.ndarray, task: str) -> np.ndarray:
+    """Class numbers ``*S`` of distributions ``K *S``, 255 where there is none.
 
     Example:
-        >>> class_map(np.array([[0.5, 0.9], [0.5, 0.1]])).tolist()
+        >>> class_map(np.array([[0.5, 0.9], [0.5, 0.1]]), "labels").tolist()
         [255, 0]
     """
-    decided = y.max(0) > 1 / len(y) + _UNDECIDED
+    decided = y.max(0) > 1 / len(y) + _DECIDED[task]
     return np.where(decided, y.argmax(0), UNLABELED).astype(np.uint8)
 
 
@@ -57,35 +59,36 @@ def finish_case(folder: Path, plan: Plan, index: int) -> Path | None:
     image = case.files[IMAGE] if isinstance(case.files[IMAGE], str) else case.files[IMAGE][0]
     suffix = suffix_of(image).lower()
     if suffix == ".zarr":
-        for _ in _maps(folder, case):
+        for _ in _maps(folder, plan, case):
             pass
         return None
     output = folder / f"{case.name}_{plan.task}{output_suffix(image)}"
     if suffix in (".tif", ".tiff"):
         with RasterWriter(output, image, plan.class_names) as writer:
-            for window, labels in _maps(folder, case):
+            for window, labels in _maps(folder, plan, case):
                 writer.write(labels[None], *(low for low, _ in window.core))
         return output
     whole = np.empty(case.shape, np.uint8)
-    for window, labels in _maps(folder, case):
+    for window, labels in _maps(folder, plan, case):
         whole[tuple(slice(*ends) for ends in window.core)] = labels
     upright = whole.swapaxes(0, 1) if output.suffix == ".png" else whole  # pictures: columns first
     write_atomically(memoryview(encode_prediction(upright, image)), output)
     return output
 
 
-def _maps(folder: Path, case: Case) -> Iterator[tuple[Window, np.ndarray]]:
+def _maps(folder: Path, plan: Plan, case: Case) -> Iterator[tuple[Window, np.ndarray]]:
     wrong, undecided = [], 0
     for block, window in enumerate(case.blocks):
         y = read_block(folder, case, block)
         if y is None:
             wrong.append(block)
             continue
-        labels = class_map(y)
+        labels = class_map(y, plan.task)
         undecided += int((labels == UNLABELED).sum())
         yield window, labels
     if wrong:
         raise Damaged(f"expected what was written, got something else in blocks {wrong} of {case.name}: run again")
     if undecided:
         share = undecided / np.prod(case.shape)
-        logger.info("%.3g of %s is void, or too far from strokes to have a label (255).", share, case.name)
+        why = "void" if plan.task == "infer" else "void, or too far from strokes to have a label"
+        logger.info("%.3g of %s is %s (255).", share, case.name, why)

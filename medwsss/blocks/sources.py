@@ -116,19 +116,25 @@ class _Volume(Source):
 
 
 class _Array(Source):
-    """NPY, mapped to memory, or a zarr array: spatial axes alone, as the study's reader has it."""
+    """NPY, mapped to memory, or a zarr array: spatial axes alone, as the study's reader has it.
+
+    Of what blocks have made, classes are channels.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         zipped = Path(name).is_dir()
         self._array = require_zarr().open_array(name, mode="r") if zipped else np.load(name, mmap_mode="r")
-        self.grid, self.channels = Grid(tuple(self._array.shape)), 1
+        self._plain = not (zipped and "class_names" in self._array.attrs)
+        shape = tuple(self._array.shape)
+        self.grid, self.channels = (Grid(shape), 1) if self._plain else (Grid(shape[1:]), shape[0])
         if len(self.shape) not in (1, 2, 3) or self._array.dtype.kind not in "iufb":
             told = f"{self.shape} {self._array.dtype}"
             raise ValueError(f"expected numbers along 1 to 3 spatial axes (a file a channel), got {told} in {name}")
 
     def _read(self, box: Box) -> tuple[np.ndarray, dict]:
-        return np.asarray(self._array[tuple(slice(*ends) for ends in box)])[None], {}
+        place = tuple(slice(*ends) for ends in box)
+        return np.asarray(self._array[(None, *place) if self._plain else (slice(None), *place)]), {}
 
 
 class _Whole(Source):

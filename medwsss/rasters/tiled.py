@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.config import PathLike
 from monai.inferers import Inferer
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -127,20 +128,27 @@ class RasterPredictor:
 
     def _maps(self, image: str, bands: Sequence[int], window: Window, sizes: Sequence[int]) -> Iterator[np.ndarray]:
         """Classes, and maps, of a part; nodata where no band has anything."""
-        (rows, columns), inner = window.seen, window.inner
-        values = read_window(image, rows, columns, bands)
-        void = np.isnan(values[(slice(None), *inner)]).all(0)
-        if void.all():
-            found = np.zeros((sum(sizes), *void.shape), np.float32)
-        else:
-            found = self._probabilities(torch.from_numpy(values)).cpu().numpy()[0, :, inner[0], inner[1]]
+        sigma, void = self.probabilities(image, bands, window)
+        found = class_maps(sigma[None], self.maps)[0].cpu().numpy()
         for index, part in enumerate(np.split(found, np.cumsum(sizes)[:-1])):
             yield np.where(void, UNLABELED, part).astype(np.uint8) if not index else np.where(void, np.nan, part)
 
     @torch.no_grad()
-    def _probabilities(self, values: Tensor) -> Tensor:
-        """``1 M *S`` maps of a part."""
-        scaled = self.statistics.scale(values)[None].to(self.device)
+    def probabilities(self, image: PathLike, bands: Sequence[int], window: Window) -> tuple[Tensor, np.ndarray]:
+        """``σ`` of a part, ``K *core``, and where no band has anything, whatever it is there.
+
+        Args:
+            image: the file.
+            bands: numbers of its bands, as :func:`~medwsss.rasters.bands.band_numbers` finds them.
+            window: the part.
+        """
+        rows, columns = window.seen
+        inner: tuple[Any, ...] = (..., *window.inner)
+        values = read_window(image, rows, columns, bands)
+        void = np.isnan(values[inner]).all(0)
+        if void.all():
+            return torch.zeros(len(self.class_names), *void.shape), void
+        scaled = self.statistics.scale(torch.from_numpy(values))[None].to(self.device)
         with torch.autocast(self.device.type, enabled=self.amp):
-            sigma = self.inferer(scaled, self.network)
-        return class_maps(sigma.float(), self.maps)
+            sigma: Tensor = self.inferer(scaled, self.network)
+        return sigma[0][inner].float(), void

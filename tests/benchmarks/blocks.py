@@ -6,7 +6,7 @@
     python -m tests.benchmarks.blocks scaling           # one worker and two
     python -m tests.benchmarks.blocks memory --side 20000
 
-Each makes its image, of which noise hides a wavy border, runs ``medwsss blocks labels`` and checks or measures it. 
+Each makes its image, of which noise hides a wavy border, runs ``medwsss blocks labels`` and checks or measures it.
 Writes ``output/benchmarks/blocks_NAME.json`` and ``.md``.
 """
 
