@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from monai.utils import optional_import
+from numpy.typing import ArrayLike
 
 shapely, _ = optional_import("shapely")
 affinity, _ = optional_import("shapely.affinity")
@@ -51,10 +52,11 @@ def through(kind: str, points: np.ndarray) -> Any:
     )
 
 
-def ellipse(middle: Sequence[float], radii: Sequence[float], degrees: float = 0.0) -> Any:
+def ellipse(middle: ArrayLike, radii: ArrayLike, degrees: float = 0.0) -> Any:
     """One whose first radius is turned clockwise, as seen with rows running down."""
-    around = affinity.scale(shapely.Point(middle).buffer(1, quad_segs=32), *radii, origin=tuple(middle))
-    return affinity.rotate(around, degrees, origin=tuple(middle))
+    (x, y), (across, down) = np.asarray(middle, float), np.asarray(radii, float)
+    around = affinity.scale(shapely.Point(x, y).buffer(1, quad_segs=32), across, down, origin=(x, y))
+    return affinity.rotate(around, degrees, origin=(x, y))
 
 
 def outline(pixels: np.ndarray, left: int = 0, top: int = 0) -> Any:
