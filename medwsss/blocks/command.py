@@ -25,7 +25,7 @@ from medwsss.blocks.cluster import connected, dask_map
 from medwsss.blocks.infer import plan_predictions
 from medwsss.blocks.jobs import Map, begin, pending, run_jobs
 from medwsss.blocks.labels import plan_labels
-from medwsss.blocks.options import LabelOptions
+from medwsss.blocks.options import STARTS, LabelOptions
 from medwsss.blocks.outputs import Damaged, finish_case
 from medwsss.blocks.plan import Plan, read_plan
 from medwsss.blocks.sources import require_zarr
@@ -94,7 +94,8 @@ def _planned(told: argparse.Namespace) -> Plan:
         if told.probabilities and not told.prior_weight:
             told.prior_weight = 1.0
         options = LabelOptions(**{each.name: getattr(told, each.name) for each in fields(LabelOptions)})
-        plan = plan_labels(told.list, options, given, told.annotation_key, told.allow_outside, told.workers)
+        look = (told.output, told.annotation_key, told.allow_outside, told.workers)
+        plan = plan_labels(told.list, options, given, *look)
     begin(told.output, plan)
     return plan
 
@@ -129,7 +130,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     labels.add_argument("--annotation-key", default="scribble", help="of the scribbles (scribble)")
     default = LabelOptions()
     labels.add_argument("--steps", type=int, default=default.steps, help="of the solver, all taken (%(default)s)")
-    labels.add_argument("--levels", type=int, help="coarser grids to start on (3; 1 in 3-D)")
+    start = "coarse labels of the whole case, or levels of coarser grids in each block (%(default)s)"
+    labels.add_argument("--start", default=default.start, choices=STARTS, help=start)
+    labels.add_argument("--levels", type=int, help="how many of the latter (3; 1 in 3-D)")
     labels.add_argument("--coarse-steps", type=int, default=default.coarse_steps, help="on each (%(default)s)")
     labels.add_argument("--cross-entropy", default=default.cross_entropy, choices=sorted(CROSS_ENTROPIES))
     labels.add_argument("--relaxation", default=default.relaxation, choices=sorted(RELAXATIONS))

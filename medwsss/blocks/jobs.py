@@ -17,8 +17,8 @@ import numpy as np
 from tqdm import tqdm
 
 from medwsss.blocks.infer import predict_block
-from medwsss.blocks.labels import solve_block
 from medwsss.blocks.plan import Case, Plan, read_plan
+from medwsss.blocks.solve import solve_block
 from medwsss.blocks.sources import require_zarr
 from medwsss.files import read_json, write_json
 from medwsss.study.windows import Window

@@ -13,30 +13,25 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import PathLike
-from torch import Tensor
 
 from medwsss.blocks.options import LabelOptions
 from medwsss.blocks.plan import Case, Plan, read_plan
+from medwsss.blocks.solve import options_of, read_inputs, with_start
 from medwsss.blocks.sources import Source, check_files, open_source
-from medwsss.keys import GUIDE, IMAGE, PRIOR, SCRIBBLE
+from medwsss.keys import IMAGE, PRIOR, SCRIBBLE
 from medwsss.label_store import name_cases
 from medwsss.parallel import parallel_map
-from medwsss.rasters import BandStatistics, GuideBandsd, ScaleBandsd, read_bands
+from medwsss.rasters import BandStatistics, read_bands
 from medwsss.study import label_mapper, load_training
 from medwsss.study.declared import read_class_names
 from medwsss.study.grid import misfit
-from medwsss.study.labels import to_classes
-from medwsss.study.mapping import MapWeakLabels
 from medwsss.study.problems import raise_problems
 from medwsss.study.readers import stem_of
-from medwsss.study.schema import LabelSchema
-from medwsss.study.windows import Box, Window, inside, spread
+from medwsss.study.windows import Box, inside, spread
 from medwsss.terms import GridNeighborhood
-from medwsss.terms.prior import with_prior
-from medwsss.terms.simplex import one_hot, unlabeled_mask, void_mask
-from medwsss.transforms import VoidLabelsd
+from medwsss.terms.simplex import one_hot, void_mask
 
-__all__ = ["plan_labels", "solve_block"]
+__all__ = ["plan_labels"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +44,7 @@ def plan_labels(
     datalist: PathLike,
     options: LabelOptions,
     given: Mapping[str, Any],
+    output: Path,
     annotation_key: str = SCRIBBLE,
     allow_outside: bool = False,
     workers: int = 1,
@@ -59,6 +55,7 @@ def plan_labels(
         datalist: with ``training`` items of an ``image`` and a scribble; no dense label is looked at.
         options: how to solve.
         given: what the plan keeps, to tell whether a later call asks for the same.
+        output: folder of the plan, which coarse labels go to.
         annotation_key: of the scribbles.
         allow_outside: accept files outside the list's folder.
         workers: processes.
@@ -66,7 +63,6 @@ def plan_labels(
     Raises:
         ValueError: naming files and what is wrong with them.
     """
-    options.solver(2, None, 1.0)  # its own errors, before anything is read
     schema = label_mapper(datalist).schema
     if schema.num_classes < 2:
         raise ValueError(f"expected at least two classes, got {schema.num_classes} in {datalist}")
@@ -85,7 +81,8 @@ def plan_labels(
             files = {key: item[key] for key in (IMAGE, SCRIBBLE, PRIOR) if key in item}
             if options.probabilities:
                 files[PRIOR] = str(Path(options.probabilities).absolute() / f"{name}.zarr")
-            cases.append(_look(name, files, options, plain, bands, workers))
+            case = _look(name, files, options, plain, bands, workers)
+            cases.append(with_start(case, output, workers) if options.start == "coarse" else case)
         except (ValueError, OSError) as error:  # the others' faults are to be told too
             problems.append(str(error))
     raise_problems(problems)
@@ -111,10 +108,9 @@ def _look(
             )
     figures: dict[str, Any] = {"spacing": image.spacing, "schema": schema, "options": asdict(options)}
     figures["statistics"] = bands or _measure(image).to_dict()
-    core, halo = options.cut(image.shape, image.spacing)
-    reach = options.solver(len(image.shape), image.spacing, 1.0).reach(image.shape)
+    core, halo, reach = options.cut(image.shape, image.spacing, schema["num_classes"])
     if any(far < needed and side < size for far, needed, side, size in zip(halo, reach, core, image.shape)):
-        logger.warning("With a halo of %s and not %s, labels of %s depend on where it is cut.", halo, list(reach), name)
+        logger.warning("With a halo of %s and not %s, labels of %s depend on where it is cut.", halo, reach, name)
     case = Case(name, files, image.shape, core, halo, figures)
     figures["bytes"] = case.sizes()
     sums = sorted(parallel_map(partial(_survey, case), range(len(case.blocks)), workers))
@@ -153,45 +149,12 @@ def _survey(case: Case, block: int) -> tuple[float, float, list[int]]:
     """Sums over a block: contrasts of its pairs, how many these are, and seeds of each class."""
     core = case.blocks[block].core
     seen: Box = tuple((max(low - 1, 0), min(high + 1, size)) for (low, high), size in zip(core, case.shape))
-    guide, scribble = _inputs(case, seen)
+    guide, scribble = read_inputs(case, seen)
     first = torch.zeros_like(scribble, dtype=torch.bool)
     within: tuple[Any, ...] = (..., *inside(core, seen))
     first[within] = True
     counts = one_hot(scribble, case.figures["schema"]["num_classes"]).mul_(first).flatten(2).sum((0, 2))
-    neighborhood = _options(case).solver(len(case.shape), case.figures["spacing"], "auto").energy.neighborhood
+    neighborhood = options_of(case).solver(len(case.shape), case.figures["spacing"], "auto").energy.neighborhood
     assert isinstance(neighborhood, GridNeighborhood)
     total, count = neighborhood.contrast(guide.double(), ~void_mask(scribble), first)
     return float(total), float(count), counts.long().tolist()
-
-
-def _options(case: Case) -> LabelOptions:
-    return LabelOptions(**case.figures["options"])
-
-
-def _inputs(case: Case, seen: Box) -> tuple[Tensor, Tensor]:
-    """Guide and scribble of a part, a batch of one."""
-    statistics, schema = case.figures["statistics"], LabelSchema(**case.figures["schema"])
-    scribble = open_source(case.files[SCRIBBLE])
-    data: dict[Any, Any] = {IMAGE: open_source(case.files[IMAGE]).read(seen)}
-    data[SCRIBBLE] = to_classes(scribble.read(seen), MapWeakLabels.of(schema), scribble.name)
-    data = ScaleBandsd(IMAGE, statistics)(VoidLabelsd(SCRIBBLE)(data))
-    data = GuideBandsd(IMAGE, statistics=statistics, how=_options(case).guide)(data)
-    guide, labels = (torch.as_tensor(data[key]).as_subclass(Tensor)[None] for key in (GUIDE, SCRIBBLE))
-    return guide, labels
-
-
-def solve_block(case: Case, window: Window) -> np.ndarray:
-    """``y`` of a block's core, ``K *core`` in half precision."""
-    guide, scribble = _inputs(case, window.seen)
-    classes: int = case.figures["schema"]["num_classes"]
-    inner: tuple[Any, ...] = (0, slice(None), *window.inner)
-    if not unlabeled_mask(scribble)[inner].any():  # nothing to solve for
-        y = torch.where(void_mask(scribble), 1 / classes, one_hot(scribble, classes))
-    else:
-        logits = guide.new_zeros(1, classes, *guide.shape[2:])
-        if PRIOR in case.files:
-            prior = open_source(case.files[PRIOR]).read(window.seen).as_tensor()[None]
-            logits = with_prior(logits, prior, _options(case).prior_weight)
-        solver = _options(case).solver(len(case.shape), case.figures["spacing"], case.figures["bandwidth"])
-        y = solver(logits, guide, scribble).labels
-    return y[inner].half().numpy()

@@ -62,10 +62,7 @@ class StridedSolver(Solver):
         shape, logits = logits.shape[2:], logits.to(torch.promote_types(logits.dtype, torch.float32))
         size = [self.stride] * len(shape)
         check_seeds(scribble, logits.shape[1])
-        cell_logits, cells = merged(logits, scribble, size)
-        inside = (~void_mask(scribble)).to(logits.dtype)
-        share = means(inside, size).clamp_min(torch.finfo(logits.dtype).tiny)
-        cell_guide = means(guide.to(logits.dtype) * inside, size) / share  # of what exists
+        cell_logits, cell_guide, cells = as_cells(logits, guide, scribble, size)
         if weights is not None:
             weights = self._weights_of_cells(cell_guide, guide.to(logits.dtype), weights, size)
         if initial is not None:
@@ -90,3 +87,18 @@ class StridedSolver(Solver):
             raise ValueError(f"expected pairs between cells to be among {offsets}, got {sorted(foreign)} too")
         empty = cell_guide[:, :1] * 0
         return [sums.get(o, pairs(empty, o)[0]) / self.stride ** (ndim - 1) for o in offsets]
+
+
+def as_cells(logits: Tensor, guide: Tensor, scribble: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean logits of cells, the mean guide of what exists in them, and their scribble, as in :class:`StridedSolver`.
+
+    Args:
+        logits: ``B K *S``.
+        guide: ``B C *S``.
+        scribble: ``B 1 *S``.
+        size: of a cell, voxels along each axis.
+    """
+    cell_logits, cells = merged(logits, scribble, size)
+    inside = (~void_mask(scribble)).to(logits.dtype)
+    share = means(inside, size).clamp_min(torch.finfo(logits.dtype).tiny)
+    return cell_logits, means(guide.to(logits.dtype) * inside, size) / share, cells

@@ -89,9 +89,10 @@ def equal(folder: Path, told: argparse.Namespace) -> list[dict[str, Any]]:
 
     rows = []
     for name, shape, core, more in (
-        ("2-D, 30 steps, 3 levels", (700, 720), 256, []),
-        ("96³, 8 steps, 1 level", (96, 96, 96), 32, ["--steps", 8]),
-        ("96³, 20 steps", (96, 96, 96), 48, ["--steps", 20, "--levels", 0]),
+        ("2-D, 30 steps", (700, 720), 256, []),
+        ("2-D, 30 steps, 3 levels", (700, 720), 256, ["--start", "levels"]),
+        ("96³, 20 steps", (96, 96, 96), 48, ["--steps", 20]),
+        ("96³, 8 steps, 1 level", (96, 96, 96), 32, ["--steps", 8, "--start", "levels"]),
     ):
         datalist = write_study(folder / name.replace(" ", "_"), shape)
         found = {}
@@ -109,7 +110,7 @@ def equal(folder: Path, told: argparse.Namespace) -> list[dict[str, Any]]:
 def kills(folder: Path, told: argparse.Namespace) -> list[dict[str, Any]]:
     """Processes die at random, runs go on, and nothing is lost, done twice or left behind."""
     datalist = write_study(folder, (told.side or 1024,) * 2)
-    how = ["--core", 32, "--steps", 8, "--levels", 1, "--workers", 2]
+    how = ["--core", 32, "--steps", 8, "--workers", 2]
     run(datalist, folder / "once", *how)
     rng, output = random.Random(told.seed), folder / "killed"
     left, seen, again = ["worker"] * told.workers + ["driver"] * told.drivers, dict[Path, int](), set[Path]()

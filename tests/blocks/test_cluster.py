@@ -14,7 +14,7 @@ from tests.blocks.studies import volume
 
 distributed = pytest.importorskip("distributed", reason="pip install 'medwsss[dask]'")
 
-HOW = ["--core", "8", "--levels", "0", "--steps", "3"]
+HOW = ["--core", "8", "--steps", "3"]
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from copy import copy
 
 import nibabel as nib
 import numpy as np
@@ -16,13 +17,15 @@ from medwsss.__main__ import main
 from medwsss.blocks import jobs, read_plan
 from medwsss.keys import UNLABELED
 from medwsss.solvers import NaturalGradient
+from medwsss.solvers.cells import interpolated
+from medwsss.solvers.strided import as_cells
 from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
 from tests.blocks.studies import picture, strokes, volume, write_list
 from tests.rasters.scenes import rasterio, write_scene
 
 zarr = pytest.importorskip("zarr")
 
-FEW = ["--steps", "3", "--coarse-steps", "2"]  # so that a small image has voxels that have no say
+FEW = ["--start", "levels", "--steps", "3", "--coarse-steps", "2"]  # so that a small image has voxels that have no say
 
 
 def blocks(datalist, output, *more):
@@ -31,17 +34,23 @@ def blocks(datalist, output, *more):
 
 def whole(image, scribble, bandwidth, levels, connectivity, spacing=None, prior=None):
     """Of one solve, with intensities that go from 0 at the 2nd percentile to 1 at the 98th."""
-    low, high = np.percentile(image.astype(np.float64), (2, 98), axis=tuple(range(1, image.ndim)), keepdims=True)
-    guide = np.clip((image - low.astype(np.float32)) / (high - low).astype(np.float32), -1, 2)[None]
-    neighborhood = GridNeighborhood(connectivity, bandwidth, spacing)
-    energy = SelfLabelingEnergy("collision_cross_entropy", "log_quadratic", neighborhood, eta=0.005, lam=6.0)
-    solver = NaturalGradient(energy, 3, 0, stride=1.0, levels=levels, coarse_steps=2, safeguard=False)
+    guide, solver = prepared(image, scribble, bandwidth, levels, connectivity, spacing)
     logits = torch.zeros(1, 3, *scribble.shape)
     if prior is not None:
         logits += (
             (torch.from_numpy(prior) / torch.from_numpy(prior[0] + prior[1] + prior[2])).clamp_min(np.exp(-20)).log()
         )
-    return solver(logits, torch.from_numpy(guide), torch.from_numpy(scribble)[None, None]).labels[0].numpy()
+    return solver(logits, guide, torch.from_numpy(scribble)[None, None]).labels[0].numpy()
+
+
+def prepared(image, scribble, bandwidth, levels, connectivity, spacing):
+    """Guide and solver."""
+    low, high = np.percentile(image.astype(np.float64), (2, 98), axis=tuple(range(1, image.ndim)), keepdims=True)
+    guide = np.clip((image - low.astype(np.float32)) / (high - low).astype(np.float32), -1, 2)[None]
+    neighborhood = GridNeighborhood(connectivity, bandwidth, spacing)
+    energy = SelfLabelingEnergy("collision_cross_entropy", "log_quadratic", neighborhood, eta=0.005, lam=6.0)
+    solver = NaturalGradient(energy, 3, 0, stride=1.0, levels=levels, coarse_steps=2, safeguard=False)
+    return torch.from_numpy(guide), solver
 
 
 def study(kind, folder):
@@ -79,6 +88,32 @@ def test_blocks_have_the_labels_of_the_whole(tmp_path, kind, core, levels):
     found = zarr.open_array(tmp_path / "out" / "a.zarr")[:]
     assert np.array_equal(found, expected)
     assert case.figures["seeds"] == [int((scribble == k).sum()) for k in range(3)]
+
+
+@pytest.mark.parametrize(("kind", "core"), [("scene", 12), ("volume", 8)])
+def test_from_coarse_labels_of_the_whole(tmp_path, kind, core):
+    """Blocks of any size have the same labels, those of a solve that starts from the same ones; strokes reach all."""
+    datalist, image, scribble, how = study(kind, tmp_path)
+    for side in (core, 64):
+        words = ["blocks", "labels", str(datalist), "--output", str(tmp_path / str(side))]
+        assert main([*words, "--core", str(side), "--steps", "3"]) == 0
+    found, one = (zarr.open_array(tmp_path / str(side) / "a.zarr")[:] for side in (core, 64))
+    assert np.array_equal(found, one)
+    (case,) = read_plan(tmp_path / str(core)).cases
+    assert len(case.blocks) >= 8 and set(case.halo) == {4}  # 3 steps, in cells of 4
+    guide, solver = prepared(image, scribble, case.figures["bandwidth"], 0, how["connectivity"], how.get("spacing"))
+    size = [4] * scribble.ndim
+    start = torch.from_numpy(np.load(tmp_path / str(core) / "a_start.npy"))[None]
+    cells = as_cells(torch.zeros(1, 3, *scribble.shape), guide, torch.from_numpy(scribble)[None, None], size)
+    energy = copy(solver.energy)
+    energy.lam /= 4
+    torch.testing.assert_close(start, NaturalGradient(energy)(*cells).labels, rtol=1e-3, atol=1e-4)
+    for _ in range(2):
+        start = interpolated(start, [2] * scribble.ndim, [2 * n for n in start.shape[2:]])
+    start = start[(..., *(slice(n) for n in scribble.shape))]
+    labels = solver(torch.zeros(1, 3, *scribble.shape), guide, torch.from_numpy(scribble)[None, None], start).labels[0]
+    np.testing.assert_allclose(found.astype(np.float32), labels.numpy(), atol=2e-3)
+    assert (found.max(0) > 1 / 3 + 1e-3).all()
 
 
 def test_with_less_around_them_they_have_not(tmp_path, caplog):
@@ -199,6 +234,8 @@ def test_errors_come_before_work_starts(tmp_path, capsys):
         assert not (tmp_path / "out" / "plan.json").exists()
 
     refused("expected eta >= 0", "--eta", -1)
+    refused("expected start in", "--start", "coarse", "--levels", 2)
+    refused("of bilinear, which would be stuck", "--start", "coarse", "--relaxation", "bilinear")
     refused("a core of at least 1 voxel", "--core", 0)
     refused("--part-id from 0 and below", "--part-id", 3)
     scribble = strokes((16, 15, 14))
