@@ -80,7 +80,8 @@ class LabelOptions:
     def cell(self, shape: Sequence[int], classes: int) -> int:
         """Voxels a side of the cells of the coarsest grid; of the whole case's, as few as memory allows."""
         if self.start == "levels":
-            return 2 ** self.solver(len(shape), None, 1.0).levels
+            levels: int = self.solver(len(shape), None, 1.0).levels
+            return int(2**levels)
         side = _LEAST_CELL
         while math.prod(-(-size // side) for size in shape) * classes > _MOST_CELLS:
             side *= 2

@@ -90,7 +90,8 @@ def with_start(case: Case, folder: Path, workers: int) -> Case:
         for x, part in zip(whole, found):
             x[place] = part
     energy = replace(options, lam=options.lam / side).energy(ndim, figures["spacing"], figures["bandwidth"])
-    y = NaturalGradient(energy)(*whole).labels[0].numpy()
+    logits, guide, scribble = whole
+    y = NaturalGradient(energy)(logits, guide, scribble).labels[0].numpy()
     buffer, path = io.BytesIO(), folder / f"{case.name}_start.npy"
     np.save(buffer, y)
     write_atomically(buffer.getbuffer(), path)
