@@ -72,7 +72,21 @@ def test_blocks_are_the_whole(study, tmp_path):
 def test_labels_of_probabilities(study, tmp_path, capsys):
     """Where nothing pulls but the predictions, labels are theirs."""
     folder, image, _, _ = study
-    words = ["--core", "32", "--steps", "30", "--lam", "0", "--eta", "1", "--output"]
+    words = [
+        "--core",
+        "32",
+        "--start",
+        "levels",
+        "--levels",
+        "0",
+        "--steps",
+        "30",
+        "--lam",
+        "0",
+        "--eta",
+        "1",
+        "--output",
+    ]
     words = ["blocks", "labels", str(folder / "dataset.json"), "--probabilities", str(tmp_path / "out"), *words]
     infer(folder, tmp_path / "out", "--num-parts", 1, "--plan-only")
     assert main([*words, str(tmp_path / "labels")]) == 1
