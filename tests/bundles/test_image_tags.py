@@ -18,7 +18,7 @@ from medwsss.bundle.command_line import cause_of
 from medwsss.handlers import PseudoLabelHandler
 from medwsss.study import tag_schema
 from tests.bundles import photographs
-from tests.bundles.bundle import REPOSITORY, execute
+from tests.bundles.bundle import REPOSITORY, assert_all_is_there, execute
 from tests.bundles.test_configs import SCHEMA
 
 BUNDLE = REPOSITORY / "bundles" / "image_tags"
@@ -118,15 +118,21 @@ def test_what_overlays_train(scenes, tmp_path, name, channels, weight, samples, 
         assert (similarity.floor, similarity.background, parts["tags"].floor) == ("min_max", True, 1e-5)
 
 
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"train", "metadata"}))
+def test_what_it_shares_is_there(name):
+    """Of the bundle's files, and of the second stage's over the bundle for photographs."""
+    stage = photographs.config("train", "small") if name == "self_label" else [str(BUNDLE / "train.json")]
+    assert_all_is_there([*stage, str(BUNDLE / f"{name}.json")])
+
+
 @pytest.mark.slow
 def test_from_tags_to_a_segmentation(scenes, tmp_path):
     """Train, write seeds, train on them: the second stage reads the seeds and priors of the first."""
     tags, seeds = tmp_path / "tags", tmp_path / "tags" / "seeds"
-    train(scenes, tags, "isl_fsl")
+    train(scenes, tags, "isl_fsl", "cam", foreground=0.5, low=0.2, walk_steps=2)
     report = json.loads((tags / "report.json").read_text())
     assert set(report["validation"]) == {"IoU", "contour F", "oracle IoU", "tag AUC", "activated"}
     assert list(report["validation"]["IoU"]) == ["background", "along", "across", "chequered", "mean"]
-    execute(workflow(scenes, tags, "cam", foreground=0.5, low=0.2))
     content = json.loads((seeds / "dataset.json").read_text())
     assert len(content["training"]) == 12 and len(content["validation"]) == 3
     for item in content["training"]:
