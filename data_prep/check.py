@@ -24,6 +24,7 @@ from medwsss.study import (
     SCHEMAS,
     Recipe,
     StudySummary,
+    briefly,
     check_study,
     facts_of,
     label_mapper,
@@ -92,7 +93,7 @@ def run(options: Options) -> int:
     if plan and not report.errors:
         print(_write(plan, options.recipe or path.with_name(RECIPE), options.replan), end="\n\n")
     for kind, texts in (("warning", report.warnings), ("error", report.errors)):
-        for text in texts:
+        for text in briefly(texts):
             print(f"{kind}: {text}")
     print(f"{report.cases} cases, {len(report.errors)} errors, {len(report.warnings)} warnings")
     if options.json:

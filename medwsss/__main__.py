@@ -32,6 +32,12 @@ def _infer(words: Sequence[str]) -> int:
     return main(words, prog="medwsss infer")
 
 
+def _blocks(words: Sequence[str]) -> int:
+    from medwsss.blocks.command import main
+
+    return main(words, prog="medwsss blocks")
+
+
 def _export(words: Sequence[str]) -> int:
     from medwsss.bundle.export import main
 
@@ -56,6 +62,7 @@ COMMANDS = {
     "check": ("check a data list before training on it", _check),
     "bundle": ("where the bundles are; copy them", _bundle),
     "infer": ("predict the images of a folder with what a training left in its own", _infer),
+    "blocks": ("pseudo-labels of images larger than memory, block by block, in many processes", _blocks),
     "export": ("write a trained network as TorchScript or ONNX", _export),
     "compare": ("train a list of methods under one budget: python -m medwsss.experiments compare", _compare),
     "advise": ("where the next strokes help most, by what a run is in doubt about", _advise),

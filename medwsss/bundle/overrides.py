@@ -111,7 +111,7 @@ def _is_evaluated(text: str, parser: ConfigParser) -> bool:
     """Whether this is an expression or the id of something else, and not a name that begins like one."""
     if text[0] == "@":
         return text != "@" and text[1:].replace("#", "::") in parser.ref_resolver.items
-    return text[0] == "$" and re.fullmatch(r"\$\w*", text) is None
+    return text == "$None" or text[0] == "$" and re.fullmatch(r"\$\w*", text) is None
 
 
 def _options(argv: Sequence[str], parse: Callable[[str], Any] | None = None) -> dict[str, Any]:

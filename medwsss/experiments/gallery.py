@@ -20,8 +20,9 @@ from medwsss.advice.finished import FinishedRun
 from medwsss.experiments.data import dense_cases
 from medwsss.files import write_atomically
 from medwsss.handlers.opinions import opinions
-from medwsss.keys import SCRIBBLE
+from medwsss.keys import IMAGE, SCRIBBLE
 from medwsss.reports.pictures import render
+from medwsss.reports.scale import scale_of
 
 __all__ = ["add_arguments", "run"]
 
@@ -73,6 +74,7 @@ def _draw(folder: Path, of: FinishedRun, number: int, output: Path, prefix: str)
     for index in tqdm(range(0, len(cases), -(-len(cases) // number)), desc=folder.name, unit="case", disable=None):
         case = cases[index]
         guide, scribble, sigma, y = opinions(case, handler, of.device)
+        spacing, unit = scale_of(case[IMAGE])
         picture = render(
             guide,
             class_names=names,
@@ -80,6 +82,8 @@ def _draw(folder: Path, of: FinishedRun, number: int, output: Path, prefix: str)
             pseudo_label=y,
             prediction=sigma,
             label=None if masks is None else masks[index][SCRIBBLE],
+            spacing=spacing,
+            unit=unit,
             title=case["case"],
         )
         file = f"{prefix}_{case['case']}.png"

@@ -7,7 +7,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import torch
 from monai.data import MetaTensor
@@ -15,6 +14,7 @@ from monai.transforms import Orientation
 from monai.utils import convert_to_numpy, convert_to_tensor
 from torch import Tensor
 
+from medwsss.reports.scale import scale_of
 from medwsss.reports.slices import CaseSlices, wrong_slices
 
 __all__ = ["load_slices", "save_slices", "slices_of"]
@@ -38,8 +38,7 @@ def slices_of(image: Tensor, **classes: Tensor) -> CaseSlices:
     lies = meta.get("placed", False) and image.ndim == 4 and np.abs(affine[:3, 3]).max() > 0
     if lies:
         maps = {name: Orientation("LPI", labels=None)(each) for name, each in maps.items()}
-    spacing = nib.affines.voxel_sizes(convert_to_numpy(maps["image"].affine))[: image.ndim - 1].round(4).tolist()
-    unit = str(meta.get("unit", "mm")) if meta.get("placed") else ""
+    spacing, unit = scale_of(maps["image"])[0], scale_of(image)[1]
     grey, *rest = (convert_to_numpy(each) for each in maps.values())
     named = {name: each[0] for name, each in zip(classes, rest)}
     return wrong_slices(grey, spacing=spacing, unit=unit, axcodes="LPI" if lies else "", **named)

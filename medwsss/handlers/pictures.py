@@ -20,6 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from medwsss.keys import LABEL, PSEUDO_LABEL, SCRIBBLE
 from medwsss.reports.pictures import draw_energy, render
+from medwsss.reports.scale import scale_of
 from medwsss.terms.simplex import seed_mask, uncertainty, void_mask
 
 __all__ = ["PictureHandler"]
@@ -112,7 +113,7 @@ class PictureHandler(TensorBoardHandler):
             self._forget()
 
     def _draw(self, name: str, epoch: int, batch: Any, output: Any, focus: Tensor | None) -> None:
-        targets = _targets(output)
+        targets, (spacing, unit) = _targets(output), scale_of(batch[CommonKeys.IMAGE])
         picture = render(
             output[CommonKeys.IMAGE],
             scribble=targets.get(SCRIBBLE),
@@ -121,6 +122,8 @@ class PictureHandler(TensorBoardHandler):
             label=targets.get(LABEL, batch.get(LABEL)),
             focus=focus,
             class_names=self.class_names,
+            spacing=spacing,
+            unit=unit,
             title=f"{name}, epoch {epoch}",
         )
         self._write(name, epoch, picture)

@@ -16,6 +16,7 @@ from medwsss.files import read_json
 from medwsss.keys import IMAGE
 from medwsss.study.datalist import load_datalist
 from medwsss.study.readers.rasters import opened, read_window
+from medwsss.study.windows import spread
 
 __all__ = ["BANDS", "BandStatistics", "band_numbers", "read_bands"]
 
@@ -56,13 +57,18 @@ class BandStatistics:
         """
         files = list(paths)
         samples = [_sample(path, bands, nodata) for path in files]
-        if not samples or len(counts := {len(sample) for sample in samples}) > 1:
+        if not samples or len({len(sample) for sample in samples}) > 1:
             told = ", ".join(f"{len(sample)} in {path}" for sample, path in zip(samples, files))
             raise ValueError(f"expected rasters of equal bands, got {told or 'none'}")
-        pixels = np.concatenate(samples, axis=1).astype(np.float64)
-        pixels = pixels[:, :: -(-pixels.shape[1] // _PIXELS)]
+        names = list(_named(files[0]))
+        return cls.of_pixels([names[k - 1] for k in bands] if bands else names, np.concatenate(samples, axis=1))
+
+    @classmethod
+    def of_pixels(cls, names: Sequence[str], pixels: np.ndarray) -> BandStatistics:
+        """Measure ``bands × pixels``, NaN where there is nothing; of many, every so manieth is looked at."""
+        pixels = pixels[:, :: -(-pixels.shape[1] // _PIXELS)].astype(np.float64)
         exists = np.isfinite(pixels)
-        low, high = np.zeros((2, counts.pop()))
+        low, high = np.zeros((2, len(pixels)))
         for band, (values, there) in enumerate(zip(pixels, exists)):
             if there.any():
                 low[band], high[band] = np.percentile(values[there], PERCENTILES)
@@ -72,10 +78,8 @@ class BandStatistics:
         _, vectors = np.linalg.eigh(away @ away.T)
         components = vectors.T[::-1][:COMPONENTS]
         components = components * np.sign(components[range(len(components)), abs(components).argmax(1)])[:, None]
-        names = list(_named(files[0]))
-        names = [names[k - 1] for k in bands] if bands else names
         return cls(
-            names,
+            list(names),
             low.tolist(),
             high.tolist(),
             exists.mean(1).tolist(),
@@ -120,8 +124,11 @@ class BandStatistics:
 
     def project(self, scaled: Tensor) -> Tensor:
         """Scaled values ``C *S`` on the principal components."""
-        mean = torch.tensor(self.mean).reshape(-1, *[1] * (scaled.ndim - 1))
-        projected: Tensor = torch.tensordot(torch.tensor(self.components), scaled - mean, 1)
+        shape = [-1, *[1] * (scaled.ndim - 1)]
+        weights = torch.tensor(self.components)
+        projected = scaled.new_zeros(len(weights), *scaled.shape[1:])
+        for band, (values, mean) in enumerate(zip(scaled, self.mean)):  # in this order wherever a pixel lies
+            projected += weights[:, band].reshape(shape) * (values - mean)
         return projected
 
 
@@ -176,10 +183,6 @@ def _sample(path: PathLike, bands: Sequence[int] | None, nodata: float | None) -
     """``bands × pixels``: all of them, or windows evenly spread."""
     with opened(path) as raster:
         shape = raster.shape
-    if shape[0] * shape[1] <= (_WINDOW * _PLACES) ** 2:
-        spans = [[(0, size)] for size in shape]
-    else:
-        starts = [np.linspace(0, max(size - _WINDOW, 0), _PLACES).astype(int).tolist() for size in shape]
-        spans = [[(first, min(first + _WINDOW, size)) for first in firsts] for firsts, size in zip(starts, shape)]
-    parts = [read_window(path, rows, columns, bands, nodata) for rows in spans[0] for columns in spans[1]]
+    boxes = spread(shape, _WINDOW, _PLACES)
+    parts = [read_window(path, rows, columns, bands, nodata) for rows, columns in boxes]
     return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,32 +22,13 @@ from medwsss.rasters.georeference import Georeference
 from medwsss.rasters.writer import BLOCK, RasterWriter
 from medwsss.study.readers import suffix_of
 from medwsss.study.readers.rasters import read_window
+from medwsss.study.windows import Window, windows
 
-__all__ = ["RasterPredictor", "Window", "windows"]
+__all__ = ["RasterPredictor"]
 
 logger = logging.getLogger(__name__)
 
 _GLOBAL_HALO = 128  # around a part, where the whole image has a say in each label
-
-
-class Window(NamedTuple):
-    """A part of a raster that is predicted, and the larger one that is looked at."""
-
-    core: tuple[tuple[int, int], tuple[int, int]]  #: rows and columns, each from one to the one before another
-    seen: tuple[tuple[int, int], tuple[int, int]]
-
-
-def windows(shape: tuple[int, int], core: int, halo: int) -> Iterator[Window]:
-    """Parts of a raster, row by row, that cover it once, with what lies around them as far as the raster reaches.
-
-    Example:
-        >>> [window.seen[1] for window in windows((4, 10), core=4, halo=2)]
-        [(0, 6), (2, 10), (6, 10)]
-    """
-    cuts = [[(start, min(start + core, size)) for start in range(0, size, core)] for size in shape]
-    for part in itertools.product(*cuts):
-        seen = [(max(first - halo, 0), min(last + halo, size)) for (first, last), size in zip(part, shape)]
-        yield Window((part[0], part[1]), (seen[0], seen[1]))
 
 
 class RasterPredictor:
@@ -133,7 +113,7 @@ class RasterPredictor:
         bands = band_numbers(image, self.statistics.names)
         logger.info("Bands %s of %s.", ", ".join(map(str, bands)), image)
         shape = Georeference.of(image).shape
-        parts = list(windows(shape, self.core, self.halo))
+        parts = list(windows(shape, [self.core] * 2, [self.halo] * 2))
         with ExitStack() as stack:
             names = {"uncertainty": ["uncertainty"], "probabilities": self.class_names}
             writers = [stack.enter_context(RasterWriter(item[OUTPUT], image, self.class_names))]
@@ -147,8 +127,8 @@ class RasterPredictor:
 
     def _maps(self, image: str, bands: Sequence[int], window: Window, sizes: Sequence[int]) -> Iterator[np.ndarray]:
         """Classes, and maps, of a part; nodata where no band has anything."""
-        values = read_window(image, *window.seen, bands)
-        inner = tuple(slice(first - start, last - start) for (first, last), (start, _) in zip(window.core, window.seen))
+        (rows, columns), inner = window.seen, window.inner
+        values = read_window(image, rows, columns, bands)
         void = np.isnan(values[(slice(None), *inner)]).all(0)
         if void.all():
             found = np.zeros((sum(sizes), *void.shape), np.float32)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from html import escape
 
 import numpy as np
@@ -13,13 +12,13 @@ from skimage.measure import find_contours
 from medwsss.keys import VOID
 from medwsss.reports.markup import data_url, element, png
 from medwsss.reports.pictures import class_colors
+from medwsss.reports.scale import bar_length
 from medwsss.reports.slices import CaseSlices
 
 __all__ = ["ERRORS", "overlay"]
 
 #: kinds of error and their colours, the last two of the classes' palette
 ERRORS = {"missed": "#F0E442", "added": "#D55E00", "confused": "#FFFFFF"}
-_BAR = 0.3  # of the width that a scale bar takes at most
 
 
 def overlay(case: CaseSlices, i: int, label: str, strokes: bool = False) -> str:
@@ -91,9 +90,7 @@ def _path(mask: np.ndarray) -> str:
 def _scale_bar(width: float, height: float, least: float, unit: str) -> str:
     if not unit:
         return ""
-    most = _BAR * width * least
-    power = 10.0 ** math.floor(math.log10(most))
-    length = max(factor * power for factor in (1, 2, 5) if factor * power <= most)
+    length = bar_length(width * least)
     size, edge = max(width, height) / 22, max(width, height) / 40
     end = edge + length / least
     bar = element("path", d=f"M{edge:g} {height - edge:g}H{end:g}")

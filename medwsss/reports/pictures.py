@@ -13,10 +13,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from monai.utils import convert_to_numpy
 from torch import Tensor
 
 from medwsss.keys import UNLABELED, VOID
+from medwsss.reports.scale import bar_length
 
 __all__ = ["class_colors", "contour", "draw_energy", "render", "stretch"]
 
@@ -40,6 +42,8 @@ def render(
     prediction: Tensor | None = None,
     label: Tensor | None = None,
     focus: Tensor | None = None,
+    spacing: Sequence[float] | None = None,
+    unit: str = "",
     title: str = "",
 ) -> np.ndarray:
     """One panel: a column for everything given, with titles and a legend of the classes.
@@ -59,6 +63,8 @@ def render(
         prediction: ``K *S`` scores of any kind or ``1 *S`` classes.
         label: ``1 *S`` classes or ``K *S`` one-hot.
         focus: ``*S`` from 0, what the picture is about: errors, uncertainty.
+        spacing: of each axis; pixels are as long and as wide as it says.
+        unit: of the spacing; with one, the first column has a scale bar.
         title: heading of the whole.
 
     Returns:
@@ -89,22 +95,36 @@ def render(
         columns["contours"] = grey
     order = [k for k in ("image", "scribble", "pseudo-label", "prediction", "ground truth", "contours") if k in columns]
 
-    width, height = grey.shape[:2]
+    x, y = (step for step, index in zip(spacing or [1.0] * len(plane), plane) if isinstance(index, slice))
+    width, height = grey.shape[0] * x, grey.shape[1] * y
     figure = Figure(figsize=(2.5 * len(order), 2.5 * height / width + 0.9), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)  # no pyplot: no global state, no display
     for axes, name in zip(figure.subplots(1, len(order), squeeze=False)[0], order):
-        axes.imshow(columns[name].swapaxes(0, 1), interpolation="nearest")
+        axes.imshow(columns[name].swapaxes(0, 1), interpolation="nearest", aspect=y / x)
         axes.set_title(name, fontsize=10)
         for classes, style in lines.values() if name == "contours" else ():
             for k in np.unique(classes[(classes > 0) & (classes < VOID)]):
                 contour(axes, classes == k, colors=[colors[k]], linewidths=1.2, linestyles=style)
             axes.set_title(", ".join(f"{what} {style}" for what, (_, style) in lines.items()), fontsize=7)
+        if name == "image" and unit:
+            _scale_bar(axes, width, x, unit)
         axes.set_axis_off()
     figure.suptitle(title, fontsize=11)
     patches = [Patch(color=tuple(color), label=name) for color, name in zip(colors, class_names)]
     figure.legend(handles=patches, loc="outside lower center", ncols=2 * len(order), fontsize=8, frameon=False)
     canvas.draw()
     return np.array(canvas.buffer_rgba())[..., :3]
+
+
+def _scale_bar(axes: Axes, width: float, step: float, unit: str) -> None:
+    """A bar at the bottom left of what is ``width`` units wide and has a pixel every ``step``."""
+    length = bar_length(width)
+    edged = [withStroke(linewidth=3, foreground="black")]
+    style: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "color": "white", "path_effects": edged}
+    left, right = axes.get_xlim()
+    start = left + 0.04 * (right - left)
+    axes.plot([start, start + length / step], [0.05, 0.05], linewidth=1.5, **style)
+    axes.text(start, 0.08, f"{length:g} {unit}", fontsize=7, **style)
 
 
 def contour(axes: Axes, mask: np.ndarray, **style: Any) -> Any:

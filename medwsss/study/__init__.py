@@ -12,7 +12,7 @@ from medwsss.study.inputs import find_inputs
 from medwsss.study.mapping import MapWeakLabels
 from medwsss.study.patients import patients_by_image
 from medwsss.study.plan import Facts, Recipe, check_patch_size, facts_of, find_recipe, plan_training, read_recipe
-from medwsss.study.problems import raise_problems
+from medwsss.study.problems import briefly, raise_problems
 from medwsss.study.readers import StudyReader
 from medwsss.study.schema import SCHEMAS, LabelSchema
 from medwsss.study.seeds import write_seed_list
@@ -35,6 +35,7 @@ __all__ = [
     "check_dataset_dir",
     "check_images",
     "check_patch_size",
+    "briefly",
     "check_study",
     "declared_labels",
     "examine",

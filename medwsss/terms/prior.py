@@ -8,6 +8,8 @@ import math
 import torch
 from torch import Tensor
 
+from medwsss.terms.simplex import ordered_sum
+
 __all__ = ["with_prior"]
 
 LEAST = -20.0  #: logarithm of a prior that says no: what is absent gets no mass, and stays finite in half precision
@@ -38,6 +40,6 @@ def with_prior(logits: Tensor, prior: Tensor | None, weight: float = 1.0) -> Ten
     p = prior.to(torch.promote_types(logits.dtype, torch.float32))
     if not (p.isfinite().all() and (p >= 0).all()):
         raise ValueError("expected a prior of finite numbers from 0, got others")
-    total = p.sum(1, keepdim=True)
+    total = ordered_sum(p)
     log_p = (p / torch.where(total > 0, total, 1)).clamp_min(math.exp(LEAST)).log()
     return torch.where(total > 0, logits + weight * log_p, logits)

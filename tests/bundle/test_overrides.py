@@ -118,6 +118,14 @@ NAMES += [
 ]
 
 
+def test_nothing_is_no_name(monkeypatch):
+    """``$None`` is how MONAI is told of nothing, and other than ``$x`` it is no folder's name."""
+    monkeypatch.setattr("sys.argv", [BUNDLE, "run", "training", "--output_dir", "$None"])
+    parser = ConfigParser({**CONFIG, "output_dir": "$None"}, globals={"take": lambda: take_names("output_dir")})
+    parser.get_parsed_content("initialize#0")
+    assert parser.get_parsed_content("output_dir") is None
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_names_are_names(monkeypatch, name):
     assert typed(monkeypatch, "--dataset_dir=" + name) == (name, f"{name}/dataset.json")

@@ -112,6 +112,19 @@ def test_contours_let_the_image_be_seen():
     assert area(contours, (0, 0, 0)) > 4 * AREA
 
 
+def test_the_scale_bar_and_pixels_that_are_not_square():
+    """32 mm wide and 48 mm high, of which a bar of 5 mm is the longest of 1, 2, 5, 10 within three tenths."""
+    picture = render(torch.zeros(1, 64, 48), class_names=NAMES, spacing=(0.5, 1.0), unit="mm")
+    black = (picture == 0).all(-1)
+    rows, columns = (np.flatnonzero(black.sum(axis) > 80) for axis in (1, 0))  # not those of letters alone
+    (top, bottom), (left, right) = ((each[0], each[-1] + 1) for each in (rows, columns))
+    assert (bottom - top) / (right - left) == pytest.approx(48 / 32, rel=0.03)
+    runs = ["".join("_x"[int(v > 250)] for v in row).split("_") for row in picture[top:bottom, left:right].min(-1)]
+    assert max(len(run) for row in runs for run in row) / (right - left) == pytest.approx(5 / 32, abs=0.02)
+    plain = render(torch.zeros(1, 64, 48), class_names=NAMES, spacing=(0.5, 1.0))
+    assert (plain[top:bottom, left:right] == 0).all()  # no bar where the unit is not known
+
+
 def test_three_channels_are_a_colour_image():
     image = torch.zeros(3, 4, 4)
     image[0, 2:], image[2, :2] = 1, 1

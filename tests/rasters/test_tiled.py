@@ -12,7 +12,6 @@ from medwsss.inferers import MultiScaleInferer, PaddedInferer
 from medwsss.keys import UNLABELED
 from medwsss.networks import reach_of
 from medwsss.rasters import BandStatistics, Georeference, RasterPredictor
-from medwsss.rasters.tiled import windows
 from tests.rasters.scenes import rasterio, write_scene
 
 NAMES = ["a", "b", "c"]
@@ -44,15 +43,6 @@ def predicted(scene, output, model=None, **keywords):
     predict([{"image": str(scene), "output": f"{output}_pred.tif", "output_probabilities": f"{output}_p.tif"}])
     with rasterio.open(f"{output}_pred.tif") as classes, rasterio.open(f"{output}_p.tif") as probabilities:
         return classes.read(1), probabilities.read()
-
-
-def test_windows_cover_a_raster_once():
-    count = np.zeros((100, 70), int)
-    for window in windows((100, 70), 32, 5):
-        count[slice(*window.core[0]), slice(*window.core[1])] += 1
-        for (low, high), (first, last), size in zip(window.core, window.seen, (100, 70)):
-            assert (first, last) == (max(low - 5, 0), min(high + 5, size))
-    assert (count == 1).all()
 
 
 def test_tiles_are_the_whole(tmp_path):

@@ -73,6 +73,17 @@ def read_window(
     bands: Sequence[int] | None = None,
     nodata: float | None = None,
 ) -> np.ndarray:
+    """The pixels of :py:func:`load_window`."""
+    return load_window(name, rows, columns, bands, nodata)[0]
+
+
+def load_window(
+    name: PathLike,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+    bands: Sequence[int] | None = None,
+    nodata: float | None = None,
+) -> tuple[np.ndarray, dict]:
     """A part of a raster of one page: what :py:class:`RasterReader` gives of it, and nothing else is read.
 
     Args:
@@ -83,7 +94,8 @@ def read_window(
         nodata: value of what is missing, in place of the file's.
 
     Returns:
-        ``bands × rows × columns`` in single precision, NaN where the file declares that there is nothing.
+        ``bands × rows × columns`` in single precision, NaN where the file declares that there is nothing, and the
+        metadata, whose ``affine`` is that of the whole.
 
     Raises:
         ValueError: naming the file, for what the reader refuses, and for pages, CMYK and a turned raster.
@@ -98,8 +110,8 @@ def read_window(
             values, meta, there = _page(raster, tags, (rows, columns), bands, nodata)
         except ValueError as error:
             raise ValueError(f"{error} in {name}") from error
-    found, _ = without(values.astype(np.float32), there, meta["why"], {})
-    return found
+        meta |= _place(raster, tags)
+    return without(values.astype(np.float32), there, meta.pop("why"), meta)
 
 
 @contextmanager

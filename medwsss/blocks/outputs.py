@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What comes of blocks when all are done: a map of classes in the place of the image."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from medwsss.blocks.jobs import leftovers, read_block
+from medwsss.blocks.plan import Case, Plan
+from medwsss.files import write_atomically
+from medwsss.keys import IMAGE, UNLABELED
+from medwsss.rasters import RasterWriter
+from medwsss.study.outputs import encode_prediction, output_suffix
+from medwsss.study.readers import suffix_of
+from medwsss.study.windows import Window
+
+__all__ = ["class_map", "finish_case"]
+
+logger = logging.getLogger(__name__)
+
+_UNDECIDED = 1e-3  # by which a class has to have more than its equal share
+
+
+class Damaged(OSError):
+    """Blocks on the disk are not what was written, twice in a row."""
+
+
+def class_map(y: np.ndarray) -> np.ndarray:
+    """Class numbers ``*S`` of distributions ``K *S``, 255 where no class has more than its share: void, or undecided.
+
+    Example:
+        >>> class_map(np.array([[0.5, 0.9], [0.5, 0.1]])).tolist()
+        [255, 0]
+    """
+    decided = y.max(0) > 1 / len(y) + _UNDECIDED
+    return np.where(decided, y.argmax(0), UNLABELED).astype(np.uint8)
+
+
+def finish_case(folder: Path, plan: Plan, index: int) -> Path | None:
+    """Write the class map of a case whose blocks are done; of a zarr image there is none, as it may be of any size.
+
+    A GeoTIFF is written block by block, a map of another format as a whole, a byte a voxel.
+
+    Returns:
+        the file, or ``None``.
+
+    Raises:
+        Damaged: when a block has to be done anew, whose mark is gone then.
+    """
+    case = plan.cases[index]
+    for path in leftovers(folder, case):
+        path.unlink(missing_ok=True)
+    image = case.files[IMAGE] if isinstance(case.files[IMAGE], str) else case.files[IMAGE][0]
+    suffix = suffix_of(image).lower()
+    if suffix == ".zarr":
+        for _ in _maps(folder, case):
+            pass
+        return None
+    output = folder / f"{case.name}_{plan.task}{output_suffix(image)}"
+    if suffix in (".tif", ".tiff"):
+        with RasterWriter(output, image, plan.class_names) as writer:
+            for window, labels in _maps(folder, case):
+                writer.write(labels[None], *(low for low, _ in window.core))
+        return output
+    whole = np.empty(case.shape, np.uint8)
+    for window, labels in _maps(folder, case):
+        whole[tuple(slice(*ends) for ends in window.core)] = labels
+    upright = whole.swapaxes(0, 1) if output.suffix == ".png" else whole  # pictures: columns first
+    write_atomically(memoryview(encode_prediction(upright, image)), output)
+    return output
+
+
+def _maps(folder: Path, case: Case) -> Iterator[tuple[Window, np.ndarray]]:
+    wrong, undecided = [], 0
+    for block, window in enumerate(case.blocks):
+        y = read_block(folder, case, block)
+        if y is None:
+            wrong.append(block)
+            continue
+        labels = class_map(y)
+        undecided += int((labels == UNLABELED).sum())
+        yield window, labels
+    if wrong:
+        raise Damaged(f"expected what was written, got something else in blocks {wrong} of {case.name}: run again")
+    if undecided:
+        share = undecided / np.prod(case.shape)
+        logger.info("%.3g of %s is void, or too far from strokes to have a label (255).", share, case.name)
