@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from data_prep.engine.sources import read_text, visible
 from medwsss.files import read_json
-from medwsss.keys import IMAGE, LABEL, TAGS
+from medwsss.keys import IMAGE, LABEL, TAGS, UNLABELED
 from medwsss.study.problems import raise_problems
 from medwsss.study.tags import UNKNOWN_TAGS
 
@@ -95,7 +95,7 @@ def voc_content(root: Path, classes: Sequence[str]) -> dict[str, Any]:
                 item[LABEL] = f"SegmentationClass/{name}.png"
             content[section].append(item)
     raise_problems(problems)
-    return {**content, "void_values": [255]}
+    return {**content, "void_values": [UNLABELED]}  # the number that borders have in its masks
 
 
 def _voc_tags(path: Path, classes: Sequence[str]) -> dict[str, list[str]]:
