@@ -48,7 +48,7 @@ COMMANDS = {
         "data_prep.converters.strokes",
         "what people drew with LabelMe, CVAT, Label Studio, QuPath, ImageJ, napari, ilastik, 3D Slicer … as scribbles",
     ),
-    "tags": ("data_prep.tags", "tags for a data list: of dense masks, a table or folders of classes"),
+    "tags": ("data_prep.tags", "tags for a data list: of dense masks, a table, folders of classes, COCO or VOC"),
     "voc": ("data_prep.converters.voc", "PASCAL VOC 2012 with SBD and the strokes of ScribbleSup"),
     "word": ("data_prep.converters.word", "WORD, abdominal CT: its own layout, with or without scribbles"),
 }

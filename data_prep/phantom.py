@@ -11,12 +11,16 @@ Each volume shows a body in air with four structures whose shape, pose and grey 
 Background holds look-alikes (a bright bone, a soft lump), so that grey value alone decides nothing. Partial-volume
 blur, a smooth bias field and noise come on top. Grey values are on the 0 to 255 scale on which contrast bandwidths are
 usually quoted. Scribbles cover 0.4 % of the voxels.
+
+With --present P each structure is there with that probability, and the list has tags: which ones a volume shows, the
+weakest of all supervision, from which one can learn only where volumes lack what others have.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -27,7 +31,7 @@ from tqdm import tqdm
 from data_prep.engine.options import option, path_option
 from data_prep.engine.whole import make_whole
 from medwsss.files import write_json
-from medwsss.keys import IMAGE, LABEL, SCRIBBLE, UNLABELED
+from medwsss.keys import IMAGE, LABEL, SCRIBBLE, TAGS, UNLABELED
 
 CLASSES = ("background", "organ", "neighbour", "mass", "vessel")
 SPACING = (1.0, 1.0, 2.5)  # mm
@@ -43,11 +47,13 @@ class Options:
     training: int = option("training volumes (default: %(default)s)", default=16)
     validation: int = option("validation volumes (default: %(default)s)", default=4)
     seed: int = option("of all volumes (default: %(default)s)", default=0)
+    present: float = option("probability of each structure; below 1 the list has tags", default=1.0, metavar="P")
 
 
 def run(options: Options) -> int:
     """Make the study and print where its data list is."""
-    print(make_phantom_study(options.output, options.training, options.validation, options.seed))
+    counts = (options.training, options.validation)
+    print(make_phantom_study(options.output, *counts, seed=options.seed, present=options.present))
     return 0
 
 
@@ -63,6 +69,7 @@ def make_phantom_study(
     validation: int = 4,
     seed: int = 0,
     shape: tuple[int, int, int] = (64, 64, 28),
+    present: float = 1.0,
 ) -> Path:
     """Write a phantom study as NIfTI files with a Decathlon style ``dataset.json``; same arguments, same bytes.
 
@@ -74,26 +81,32 @@ def make_phantom_study(
         validation: number of volumes with image and dense label.
         seed: every volume draws from its own stream, so more volumes leave the first ones as they were.
         shape: voxels; anatomy scales with it, spacing stays 1 x 1 x 2.5 mm.
+        present: probability of each structure to be there; below 1 items have ``tags``.
 
     Returns:
         path of ``dataset.json``.
 
     Raises:
-        ValueError: ``folder`` holds something else already.
+        ValueError: ``folder`` holds something else already, or ``present`` is no probability above 0.
     """
-    return make_whole(folder, lambda study: _write_study(study, dict(zip(SPLITS, (training, validation))), seed, shape))
+    if not 0 < present <= 1:
+        raise ValueError(f"expected a probability above 0 and to 1 that a structure is present, got {present}")
+    counts = dict(zip(SPLITS, (training, validation)))
+    return make_whole(folder, lambda study: _write_study(study, counts, seed, shape, present))
 
 
-def _write_study(folder: Path, counts: dict[str, int], seed: int, shape: tuple[int, int, int]) -> None:
-    items: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}
+def _write_study(folder: Path, counts: dict[str, int], seed: int, shape: tuple[int, int, int], present: float) -> None:
+    items: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     cases = [(split, index) for split in SPLITS for index in range(counts[split])]
     for split, index in tqdm(cases, desc="phantom study", unit="volume"):
         rng = np.random.default_rng([seed, SPLITS.index(split), index])
-        image, label = _phantom(rng, shape)
+        # from a stream of its own, so that what is there is as it would be beside the others
+        there = np.random.default_rng([seed, SPLITS.index(split), index, 1]).random(len(CLASSES)) < present
+        image, label = _phantom(rng, shape, there)
         volumes = {IMAGE: image, LABEL: label}
         if split == "training":
             volumes[SCRIBBLE] = _scribble(rng, label)
-        item = {}
+        item: dict[str, Any] = {TAGS: [CLASSES[k] for k in np.unique(label) if k]} if present < 1 else {}
         for key, volume in volumes.items():
             path = folder / f"{key}s" / f"{split}_{index:03d}.nii.gz"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,8 +130,8 @@ def _smooth_field(rng: np.random.Generator, shape: tuple[int, ...], scale: float
     return np.asarray((field - field.mean()) / field.std())
 
 
-def _phantom(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """One volume: int16 grey values and uint8 labels."""
+def _phantom(rng: np.random.Generator, shape: tuple[int, ...], there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One volume, with the structures that are to be there: int16 grey values and uint8 labels."""
     x = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij"))
     x = x + 0.04 * np.stack([_smooth_field(rng, shape, 0.12) for _ in shape])  # uneven outlines
     x = x + rng.uniform(-0.08, 0.08, (3, 1, 1, 1))  # pose: shift, then a turn about the axis of the slices
@@ -146,10 +159,10 @@ def _phantom(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[np.ndarr
         shades[ellipsoid(centre_, radii)] = grey
 
     label = np.zeros(shape, np.uint8)
-    label[ellipsoid((0.3, 0.0, 0.0), (0.42, 0.42, 0.75))] = 1
-    label[ellipsoid((0.1, 0.5, 0.1), (0.34, 0.25, 0.6)) & (label == 0)] = 2
-    label[ellipsoid((0.3, -0.25, 0.15), (0.26, 0.26, 0.5))] = 3
-    label[vessel] = 4
+    label[ellipsoid((0.3, 0.0, 0.0), (0.42, 0.42, 0.75)) & there[1]] = 1
+    label[ellipsoid((0.1, 0.5, 0.1), (0.34, 0.25, 0.6)) & there[2] & (label == 0)] = 2
+    label[ellipsoid((0.3, -0.25, 0.15), (0.26, 0.26, 0.5)) & there[3]] = 3
+    label[vessel & there[4]] = 4
     for k, grey in enumerate(
         (organ_grey, organ_grey + rng.uniform(18, 26), organ_grey, rng.uniform(195, 215)), start=1
     ):

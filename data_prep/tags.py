@@ -1,24 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tags for a data list: of its dense masks, of a table, or of folders::
+"""Tags for a data list: of its dense masks, of a table, of folders, or of COCO or VOC as they are published::
 
     python -m data_prep tags --masks STUDY/dataset.json --output STUDY/tags.json --min-share 0.01
     python -m data_prep tags --table images.csv --output STUDY/dataset.json
     python -m data_prep tags --folders STUDY --output STUDY/dataset.json
+    python -m data_prep tags --coco COCO --output COCO/tags.json
+    python -m data_prep tags --voc VOCdevkit/VOC2012 --output VOCdevkit/VOC2012/tags.json
 
 Of masks, a class is a tag where it has so many voxels, --min-voxels, and such a share of those labelled, --min-share;
-what it has fewer of is unknown, neither there nor not. Masks stay in the list, for figures alone.
+what it has fewer of is unknown, neither there nor not. Masks stay in the list, for figures alone. Of COCO it is the
+area of a class' outlines that --min-voxels asks for; of VOC, objects that are all "difficult" are unknown.
 
 A table is CSV with a column "image", files relative to the list's folder, and a column a tag with 1 or 0, or with −1 or
 nothing where nobody knows; or with a column "tags" of names with ; between them. A column "section" may say training
 or validation. Of folders, each is a class and holds its images; --none names the one of images without any.
 
-Only the list is written. Images of the last two are split at random, by --seed and --validation-share.
+Only the list is written. Images of tables and folders are split at random, by --seed and --validation-share.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +30,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from data_prep.converters.voc import CLASSES, find_voc
 from data_prep.engine.options import option, path_option
 from data_prep.engine.sources import visible
+from data_prep.formats.published_tags import coco_content, tags_by_size, voc_content
 from medwsss.files import read_json, write_json
 from medwsss.keys import IMAGE, LABEL, TAGS, VOID
 from medwsss.study import label_mapper, tag_schema
@@ -42,11 +47,13 @@ _MEANING = {"1": True, "1.0": True, "0": False, "0.0": False, "-1": None, "-1.0"
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Of the command; one of the first three."""
+    """Of the command; one of the first five."""
 
     masks: Path | None = path_option("a data list with dense masks", default=None)
     table: Path | None = path_option("a table, CSV", default=None)
     folders: Path | None = path_option("a folder of folders, one a class", default=None)
+    coco: Path | None = path_option("COCO's folder, with annotations/, train2017/ and val2017/", default=None)
+    voc: Path | None = path_option("VOC's folder VOC2012", default=None)
     output: Path = path_option("the data list to write, in the folder of what it lists")
     min_voxels: int = option("of a class in a mask (default: %(default)s)", default=1)
     min_share: float = option("of a class in a mask (default: %(default)s)", default=0.0)
@@ -58,14 +65,14 @@ class Options:
 
 def run(options: Options) -> int:
     """Write the list and print its tags."""
-    given = [name for name in ("masks", "table", "folders") if getattr(options, name) is not None]
+    given = [name for name in READERS if getattr(options, name) is not None]
     if len(given) != 1:
-        raise ValueError(f"expected one of --masks, --table and --folders, got {given or 'none'}")
+        raise ValueError(f"expected one of {', '.join(f'--{name}' for name in READERS)}, got {given or 'none'}")
     source: Path = getattr(options, given[0])
-    root = source if given[0] == "folders" else source.parent
+    root = source.parent if given[0] in ("masks", "table") else source
     if given[0] != "table" and options.output.absolute().parent != root.absolute():
         raise ValueError(f"expected the list in the folder {root}, whose files it names, got {options.output}")
-    content = {"masks": of_masks, "table": of_table, "folders": of_folders}[given[0]](source, options)
+    content = READERS[given[0]](source, options)
     write_json(content, options.output)
     counts = {
         name: sum(name in item[TAGS] for item in content["training"]) for name in tag_schema(options.output).names
@@ -88,9 +95,7 @@ def of_masks(path: Path, options: Options) -> dict[str, Any]:
             counts = torch.bincount(torch.as_tensor(np.asarray(mask)).flatten().long(), minlength=256)
             least = max(options.min_voxels, options.min_share * int(counts[:VOID].sum()))
             found = {name: int(counts[k]) for k, name in enumerate(schema.names, first)}
-            item[TAGS] = [name for name, n in found.items() if n and n >= least]
-            if few := [name for name, n in found.items() if 0 < n < least]:
-                item[UNKNOWN_TAGS] = few
+            item |= tags_by_size(found, least)
     raise_problems(problems)
     return content
 
@@ -162,3 +167,13 @@ def _listed(names: list[str], items: list[tuple[str | None, Any]], options: Opti
         **({"background": False} if options.no_background else {}),
         **{section: list(of(section)) for section in SECTIONS},
     }
+
+
+#: By the option that names the source.
+READERS: dict[str, Callable[[Path, Options], dict[str, Any]]] = {
+    "masks": of_masks,
+    "table": of_table,
+    "folders": of_folders,
+    "coco": lambda path, options: coco_content(path, options.min_voxels),
+    "voc": lambda path, options: voc_content(find_voc(path), CLASSES),
+}

@@ -37,18 +37,19 @@ __all__ = ["DEFAULT", "PER_CASE", "add_arguments", "configured", "rows_of", "run
 
 DEFAULT = "default"  #: the method without an overlay
 
+_DICE = {
+    "_target_": "monai.handlers.IgniteMetricHandler",
+    "metric_fn": {"_target_": "medwsss.metrics.ClassDiceMetric", "num_classes": "@num_classes"},
+    "output_transform": "$monai.handlers.from_engine(['pred', 'label'])",
+}
+
 #: What a bundle needs besides to have Dice of each validation case, for paired differences.
 PER_CASE: dict[str, dict[str, Any]] = {
     "scribble_2d": {
         "figures": {"IoU": "@key_name", "Dice": "val_mean_dice"},
-        "validate#additional_metrics": {
-            "val_mean_dice": {
-                "_target_": "monai.handlers.IgniteMetricHandler",
-                "metric_fn": {"_target_": "medwsss.metrics.ClassDiceMetric", "num_classes": "@num_classes"},
-                "output_transform": "$monai.handlers.from_engine(['pred', 'label'])",
-            }
-        },
-    }
+        "validate#additional_metrics": {"val_mean_dice": _DICE},
+    },
+    "image_tags": {"figures#Dice": "val_mean_dice", "validate#additional_metrics#val_mean_dice": _DICE},
 }
 
 LEGEND = """Mean over seeds ± standard deviation between them, of the last epoch. The difference is in Dice, patient by
@@ -59,12 +60,12 @@ A step is the median of all, memory the peak of the process.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--datalist", type=Path, required=True, help="strokes in training, dense masks in validation")
+    parser.add_argument("--datalist", type=Path, required=True, help="strokes or tags in training, masks in validation")
     parser.add_argument(
         "--methods", nargs="+", default=["pce", "gd", DEFAULT], metavar="NAME", help="overlays or files"
     )
     parser.add_argument("--reference", metavar="NAME", help="what the others are compared with (default: the first)")
-    parser.add_argument("--bundle", default="scribble", help="scribble (default), or scribble_2d for photographs")
+    parser.add_argument("--bundle", default="scribble", help="scribble (default), scribble_2d, image_tags")
     parser.add_argument("--overlays", nargs="+", default=[], metavar="NAME", help="of every run, below its method's")
     parser.add_argument("--budget", metavar="600it|10min", help="of every run: iterations, or minutes of training")
     parser.add_argument("--retry", action="store_true", help="train once more what has failed")
@@ -85,7 +86,7 @@ def configured(
     if arguments.datalist.name != "dataset.json":
         options["datalist"] = str(arguments.datalist)
     options |= declared(arguments.datalist) | PER_CASE.get(arguments.bundle, {})
-    if parsed(files, options)["annotation_key"] == LABEL:
+    if parsed(files, options).get("annotation_key") == LABEL:
         options["annotation_key"] = dense_key(arguments.datalist)
     if iterations or arguments.iterations:
         options |= budget(files, options, iterations or arguments.iterations, arguments)

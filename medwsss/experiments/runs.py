@@ -60,7 +60,8 @@ def parsed(files: Sequence[str], options: Mapping[str, Any]) -> ConfigParser:
 def epochs(parser: ConfigParser, iterations: int) -> int:
     """As many as make about this many iterations, at least 2."""
     try:
-        items, samples, batch = map(parser.get_parsed_content, ("train_items", "samples_per_volume", "batch_size"))
+        items, batch = map(parser.get_parsed_content, ("train_items", "batch_size"))
+        samples = parser.get_parsed_content("samples_per_volume") if "samples_per_volume" in parser else 1
     except RuntimeError as error:
         raise cause_of(error) from None
     # the bundles drop the last batch unless it is the only one

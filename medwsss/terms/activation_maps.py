@@ -62,21 +62,35 @@ def label_map(cam: Tensor, kind: str = "constant", alpha: float = 0.25, backgrou
     return every.argmax(1, keepdim=True)
 
 
-def seed_map(cam: Tensor, foreground: float = 0.6, low: float = 0.01, background: bool = True) -> Tensor:
-    """Scribbles where a map is sure, ``B 1 *S`` int64: its class from ``foreground`` up, background to ``low``.
+def seed_map(
+    cam: Tensor, present: Tensor, foreground: float = 0.4, low: float | None = None, background: bool = True
+) -> Tensor:
+    """Scribbles where a map is sure, ``B 1 *S`` int64: its class from ``foreground`` up, and the background.
 
-    What lies between, and where two classes reach ``foreground``, is ``UNLABELED``.
+    An image in which no class is there is background. Of others ``low`` makes seeds, up to which no activation is; not
+    where the map of a class that is there is empty, which tells of no place where it isn't. What lies between, and
+    where two classes reach ``foreground``, is ``UNLABELED``.
+
+    Args:
+        cam: ``B C *S`` in [0, 1].
+        present: ``B C`` bool.
+        foreground: see above.
+        low: see above; ``None``: no such seeds. A map covers the part of an object that tells its class, so what it
+            does not cover need not be background.
+        background: whether class 0 is one.
     """
     best, index = cam.max(1, keepdim=True)
     seeds = torch.full_like(index, UNLABELED)
     if background:
-        seeds = torch.where(best <= low, 0, seeds)
+        found = (cam.flatten(2) > 0).any(2)
+        complete = ((found | ~present) if low is not None else ~present).all(1)
+        seeds = torch.where((best <= (low or 0)) & complete.reshape(-1, *[1] * (cam.ndim - 1)), 0, seeds)
     alone = (cam >= foreground).sum(1, keepdim=True) == 1
     return torch.where(alone, index + int(background), seeds)
 
 
 def prior_map(
-    cam: Tensor, present: Tensor, kind: str = "power", alpha: float = 1.0, background: bool = True, least: float = 0.01
+    cam: Tensor, present: Tensor, kind: str = "power", alpha: float = 4.0, background: bool = True, least: float = 0.01
 ) -> Tensor:
     """A distribution over classes, ``B K *S``: background score and activations, of classes that are there.
 

@@ -12,12 +12,6 @@ from medwsss.transforms.activation_maps import (
     CamToLabeld,
     CamToLabelD,
     CamToLabelDict,
-    CamToSeedsd,
-    CamToSeedsD,
-    CamToSeedsDict,
-    SaveSeedsd,
-    SaveSeedsD,
-    SaveSeedsDict,
     ScoresToCamd,
     ScoresToCamD,
     ScoresToCamDict,
@@ -34,6 +28,17 @@ from medwsss.transforms.existing import (
     VoidLabelsDict,
 )
 from medwsss.transforms.held_out import HoldOutSeedsd, HoldOutSeedsD, HoldOutSeedsDict, keep_all_seeds
+from medwsss.transforms.map_seeds import (
+    AffinityWalkd,
+    AffinityWalkD,
+    AffinityWalkDict,
+    CamToSeedsd,
+    CamToSeedsD,
+    CamToSeedsDict,
+    SaveSeedsd,
+    SaveSeedsD,
+    SaveSeedsDict,
+)
 from medwsss.transforms.prediction import (
     CheckImaged,
     CheckImageD,
@@ -76,6 +81,9 @@ from medwsss.transforms.volume_labels import (
 from medwsss.transforms.weak_labels import MapWeakLabelsd, MapWeakLabelsD, MapWeakLabelsDict
 
 __all__ = [
+    "AffinityWalkD",
+    "AffinityWalkDict",
+    "AffinityWalkd",
     "AsDistribution",
     "AsDistributionD",
     "AsDistributionDict",

@@ -52,6 +52,18 @@ def resolved(*names: str) -> dict[str, Any]:
     return content
 
 
+def assert_all_is_there(files: Sequence[str]) -> None:
+    """Every part that is taken from another bundle, and every id that a part refers to."""
+    parser = ConfigParser()
+    parser.read_config(list(files))
+    parser.resolve_macro_and_relative_ids()
+    parser.parse()  # once more, as a run does: what a file takes may be taken from another one itself
+    assert "%bundles" not in json.dumps(parser.get())
+    for item in parser.ref_resolver.items.values():
+        for reference in parser.ref_resolver.find_refs_in_config(config=item.get_config(), id=item.get_id()):
+            assert reference in parser.ref_resolver.items, f"{reference} of {item.get_id()}"
+
+
 def workflow(*names: str, kind: str = "train", run_id: str = "run", **overrides: Any) -> ConfigWorkflow:
     """The workflow of these configurations; the tests' logging stays as it is."""
     return ConfigWorkflow(config(*names), workflow_type=kind, logging_file=False, run_id=run_id, **overrides)

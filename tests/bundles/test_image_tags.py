@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import jsonschema
 import pytest
@@ -12,47 +11,21 @@ import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
-from data_prep.scenes import make_scenes
 from medwsss import losses
 from medwsss.bundle.command_line import cause_of
 from medwsss.handlers import PseudoLabelHandler
 from medwsss.study import tag_schema
 from tests.bundles import photographs
-from tests.bundles.bundle import REPOSITORY, execute
+from tests.bundles.bundle import REPOSITORY, assert_all_is_there, execute
+from tests.bundles.tags import BUNDLE, tagged, train, write_study
 from tests.bundles.test_configs import SCHEMA
 
-BUNDLE = REPOSITORY / "bundles" / "image_tags"
 NAMES = sorted(path.stem for path in BUNDLE.glob("*.json"))
-TINY: dict[str, Any] = {
-    "epochs": 2,
-    "val_interval": 1,
-    "channels": [4, 4],
-    "strides": [2, 2],
-    "patch_size": [32, 32],
-    "batch_size": 4,
-    "sigma": 1.0,
-    "device": "cpu",
-    "amp": False,
-    "workers": 0,
-}
 
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
-    """Twelve training scenes of 32² pixels and three for validation."""
-    return make_scenes(tmp_path_factory.mktemp("tags") / "scenes", 12, 3, size=32).parent
-
-
-def workflow(study, output, *names, **overrides):
-    files = [str(BUNDLE / f"{name}.json") for name in ("train", *names)]
-    where = {"dataset_dir": str(study), "output_dir": str(output)}
-    return ConfigWorkflow(
-        files, workflow_type="train", logging_file=False, run_id="run", **{**TINY, **where, **overrides}
-    )
-
-
-def train(study, output, *names, **overrides):
-    return execute(workflow(study, output, *names, **overrides))
+    return write_study(tmp_path_factory.mktemp("tags") / "scenes")
 
 
 def weights(folder):
@@ -101,7 +74,7 @@ def test_overlays_are_short_and_name_what_there_is(name):
     ],
 )
 def test_what_overlays_train(scenes, tmp_path, name, channels, weight, samples, pooling, fsl):
-    parser = workflow(scenes, tmp_path, *[name] * bool(name)).parser
+    parser = tagged(scenes, tmp_path, *[name] * bool(name)).parser
     parser.parse()
     loss, network = (parser.get_parsed_content(key) for key in ("loss", "network_def"))
     siamese = name in ("seam", "paper")
@@ -118,15 +91,21 @@ def test_what_overlays_train(scenes, tmp_path, name, channels, weight, samples, 
         assert (similarity.floor, similarity.background, parts["tags"].floor) == ("min_max", True, 1e-5)
 
 
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"train", "metadata"}))
+def test_what_it_shares_is_there(name):
+    """Of the bundle's files, and of the second stage's over the bundle for photographs."""
+    stage = photographs.config("train", "small") if name == "self_label" else [str(BUNDLE / "train.json")]
+    assert_all_is_there([*stage, str(BUNDLE / f"{name}.json")])
+
+
 @pytest.mark.slow
 def test_from_tags_to_a_segmentation(scenes, tmp_path):
     """Train, write seeds, train on them: the second stage reads the seeds and priors of the first."""
     tags, seeds = tmp_path / "tags", tmp_path / "tags" / "seeds"
-    train(scenes, tags, "isl_fsl")
+    train(scenes, tags, "isl_fsl", "cam", foreground=0.5, low=0.2, walk_steps=2)
     report = json.loads((tags / "report.json").read_text())
     assert set(report["validation"]) == {"IoU", "contour F", "oracle IoU", "tag AUC", "activated"}
     assert list(report["validation"]["IoU"]) == ["background", "along", "across", "chequered", "mean"]
-    execute(workflow(scenes, tags, "cam", foreground=0.5, low=0.2))
     content = json.loads((seeds / "dataset.json").read_text())
     assert len(content["training"]) == 12 and len(content["validation"]) == 3
     for item in content["training"]:
@@ -152,7 +131,7 @@ def test_from_tags_to_a_segmentation(scenes, tmp_path):
 @pytest.mark.slow
 def test_resumed_is_bit_equal_with_samples(scenes, tmp_path):
     train(scenes, tmp_path / "whole", "isl_fsl")
-    flow = workflow(scenes, tmp_path / "broken", "isl_fsl")
+    flow = tagged(scenes, tmp_path / "broken", "isl_fsl")
     flow.initialize()
     trainer = flow.parser.get_parsed_content("train#trainer")
     trainer.add_event_handler(Events.EPOCH_STARTED(once=2), stop)
@@ -174,7 +153,7 @@ def test_unlearnable_tags_end_the_run_before_work(scenes, tmp_path):
             item |= {key: str(scenes / item[key]) for key in ("image", "label")}
     (tmp_path / "dataset.json").write_text(json.dumps(content))
     with pytest.raises(RuntimeError) as error:
-        workflow(tmp_path, tmp_path / "out", allow_outside=True).initialize()
+        tagged(tmp_path, tmp_path / "out", allow_outside=True).initialize()
     assert "did you mean 'across'?" in str(cause_of(error.value))
     assert not (tmp_path / "out").exists()
 

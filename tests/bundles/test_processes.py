@@ -11,8 +11,15 @@ import torch.distributed as dist
 from monai.networks.nets import UNet
 from torch.nn.parallel import DistributedDataParallel
 
-from medwsss.keys import GUIDE, PSEUDO_LABEL, SCRIBBLE, UNLABELED, VOID
-from medwsss.losses import PartialCrossEntropyLoss, RegularizedLoss, SelfLabelingLoss
+from medwsss.keys import GUIDE, PSEUDO_LABEL, SCRIBBLE, TAGS, UNLABELED, VOID
+from medwsss.losses import (
+    FeatureSimilarityLoss,
+    ImportanceSamplingLoss,
+    PartialCrossEntropyLoss,
+    RegularizedLoss,
+    SelfLabelingLoss,
+    SumLoss,
+)
 from medwsss.terms import GridNeighborhood
 from tests.bundles.bundle import command
 from tests.toy_training import processes
@@ -25,11 +32,12 @@ LOSSES = {
     "regularized sums": lambda: RegularizedLoss(
         neighborhood=GridNeighborhood(bandwidth=0.3), lam=2.0, normalization="sums"
     ),
+    "tags": lambda: SumLoss({"isl": ImportanceSamplingLoss(samples=None), "fsl": FeatureSimilarityLoss(sigma=1.0)}),
 }
 
 
 def batch():
-    """Two samples: one with a single seed and much void, one with 40 seeds."""
+    """Two samples: one with a single seed and much void, one with 40 seeds; one of all tags known, one of one."""
     generator = torch.Generator().manual_seed(5)
     image = torch.rand(2, 1, 8, 8, generator=generator)
     scribble = torch.full((2, 1, 8, 8), UNLABELED)
@@ -37,7 +45,8 @@ def batch():
     scribble[0, :, 5:] = VOID
     scribble[1, :, :5] = torch.randint(0, 3, (1, 5, 8), generator=generator)
     y = torch.rand(2, 3, 8, 8, generator=generator).softmax(1)
-    return image, {SCRIBBLE: scribble, GUIDE: image, PSEUDO_LABEL: y}
+    tags = torch.tensor([[1.0, 0.0, 1.0], [torch.nan, 1.0, torch.nan]])
+    return image, {SCRIBBLE: scribble, GUIDE: image, PSEUDO_LABEL: y, TAGS: tags}
 
 
 def make_network():

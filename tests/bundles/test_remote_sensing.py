@@ -9,13 +9,13 @@ import sys
 
 import numpy as np
 import pytest
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigWorkflow
 
 from data_prep.__main__ import main as data_prep
 from medwsss.bundle import infer
 from medwsss.keys import UNLABELED
 from medwsss.rasters import Georeference
-from tests.bundles.bundle import REPOSITORY, execute
+from tests.bundles.bundle import REPOSITORY, assert_all_is_there, execute
 from tests.rasters.scenes import pixels, rasterio, shapely, write_layer, write_scene
 
 BUNDLE = REPOSITORY / "bundles" / "remote_sensing"
@@ -53,16 +53,7 @@ def test_the_bundle_is_complete():
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "inference"])
 def test_what_it_shares_is_there(name):
-    """Every part that is taken from another bundle, and every id that a part refers to."""
-    parser = ConfigParser()
-    parser.read_config(config("train", name) if name == "evaluate" else config(name))
-    parser.resolve_macro_and_relative_ids()
-    text = json.dumps(parser.get())
-    assert "%bundles" not in text
-    parser.parse()
-    for item in parser.ref_resolver.items.values():
-        for reference in parser.ref_resolver.find_refs_in_config(config=item.get_config(), id=item.get_id()):
-            assert reference in parser.ref_resolver.items, f"{reference} of {item.get_id()}"
+    assert_all_is_there(config("train", name) if name == "evaluate" else config(name))
 
 
 def test_training_and_inference_agree():

@@ -130,6 +130,22 @@ def test_foreign_files_are_not_touched(tmp_path):
     assert digest(tmp_path / "mine").keys() == {"thesis.tex"}
 
 
+def test_structures_that_are_present_at_random(tmp_path, study):
+    """What is there lies where it would lie beside the others, and tags say what is; the neighbour takes less then."""
+    path = phantom.make_phantom_study(tmp_path / "some", 4, 2, shape=SHAPE, present=0.5)
+    content, seen = json.loads(path.read_text()), set()
+    for item in content["training"] + content["validation"]:
+        label, whole = (read(folder / item["label"]) for folder in (path.parent, study.parent))
+        found = [k for k in range(1, 5) if (label == k).any()]
+        assert item["tags"] == [phantom.CLASSES[k] for k in found]
+        for k in found:
+            assert (label == k)[whole == k].all()
+        seen |= {(k, k in found) for k in range(1, 5)}
+    assert len(seen) == 8  # of each structure, a volume with and one without
+    with pytest.raises(ValueError, match="expected a probability"):
+        phantom.make_phantom_study(tmp_path / "none", present=0)
+
+
 def test_command_line(tmp_path, capsys):
     assert main(["phantom", "--output", str(tmp_path / "study"), "--training", "1", "--validation", "0"]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "study" / "dataset.json")

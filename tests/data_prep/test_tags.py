@@ -81,6 +81,55 @@ def test_of_folders(images, capsys):
     assert read(images / "dataset.json") == content
 
 
+def test_of_coco(images, capsys):
+    """Category 3 is class 2; 30 and 5 pixels of a crowd are 35, 9 of another class are fewer than 10."""
+    categories = [{"id": 3, "name": "dog"}, {"id": 1, "name": "cat"}]
+    outlines = [(7, 3, 30), (7, 3, 5), (7, 1, 9)]
+    told = {
+        "categories": categories,
+        "images": [{"id": 7, "file_name": "a.jpg"}, {"id": 9, "file_name": "b.jpg"}],
+        "annotations": [{"image_id": i, "category_id": k, "area": area, "iscrowd": 1} for i, k, area in outlines],
+    }
+    (images / "annotations").mkdir()
+    for word in ("train", "val"):
+        (images / "annotations" / f"instances_{word}2017.json").write_text(json.dumps(told))
+    arguments = ("--coco", images, "--output", images / "tags.json", "--min-voxels", 10)
+    assert made(capsys, *arguments)[0] == 0
+    content = read(images / "tags.json")
+    assert content["labels"] == {"0": "background", "1": "cat", "2": "dog"}
+    assert content["training"] == [
+        {"image": "train2017/a.jpg", "tags": ["dog"], "unknown_tags": ["cat"]},
+        {"image": "train2017/b.jpg", "tags": []},
+    ]
+    assert content["validation"][1] == {"image": "val2017/b.jpg", "tags": []}
+    told["annotations"][0]["category_id"] = 2
+    (images / "annotations" / "instances_val2017.json").write_text(json.dumps(told))
+    code, error = made(capsys, *arguments)
+    assert code == 1 and "instances_val2017.json" in error and "KeyError(2)" in error
+
+
+def test_of_voc(images, capsys):
+    """A difficult cat beside another one is a cat; a dog that is difficult is unknown."""
+    objects = [("cat", 1), ("cat", 0), ("dog", 1)]
+    text = "".join(f"<object><name>{name}</name><difficult>{d}</difficult></object>" for name, d in objects)
+    root = images / "VOC2012"
+    for name in ("ImageSets/Segmentation/train.txt", "ImageSets/Segmentation/val.txt"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("2007_a\n")
+    (root / "Annotations").mkdir()
+    (root / "Annotations" / "2007_a.xml").write_text(f"<annotation>{text}</annotation>")
+    arguments = ("--voc", root, "--output", root / "tags.json")
+    assert made(capsys, *arguments)[0] == 0
+    content = read(root / "tags.json")
+    tags = {"image": "JPEGImages/2007_a.jpg", "tags": ["cat"], "unknown_tags": ["dog"]}
+    assert content["training"] == [tags]
+    assert content["validation"] == [{**tags, "label": "SegmentationClass/2007_a.png"}]
+    assert content["labels"]["8"] == "cat" and content["void_values"] == [255]
+    (root / "Annotations" / "2007_a.xml").write_text(f"<annotation>{text.replace('dog', 'wolf')}</annotation>")
+    code, error = made(capsys, *arguments)
+    assert code == 1 and "'wolf'" in error and "2007_a.xml" in error
+
+
 def test_one_source_and_a_list_beside_it(images, capsys):
     assert "one of --masks" in made(capsys, "--output", images / "dataset.json")[1]
     code, told = made(capsys, "--folders", images, "--output", images / "cat" / "dataset.json")

@@ -14,6 +14,7 @@ import pytest
 from data_prep.phantom import make_phantom_study
 from medwsss.experiments import compare, grid, runs
 from medwsss.experiments.__main__ import main
+from tests.bundles import tags
 from tests.bundles.bundle import REPOSITORY, TINY
 
 
@@ -74,6 +75,20 @@ def test_photographs_have_dice_of_each_case(photographs, planned):
     assert planned[0].files == [f"bundles/scribble_2d/{name}.json" for name in ("train", "small", "gd")]
     assert planned[0].options["figures"] == {"IoU": "@key_name", "Dice": "val_mean_dice"}
     assert (planned[0].options["ignore_values"], planned[0].options["void_values"]) == ([255], [254])
+
+
+def test_tags_have_dice_of_each_case_beside_their_own_figures(tmp_path, planned, monkeypatch):
+    """Twelve scenes, eight a batch, of which the incomplete one is left out: an iteration an epoch."""
+    monkeypatch.chdir(REPOSITORY)
+    scenes = tags.write_study(tmp_path / "scenes") / "dataset.json"
+    words = ["--bundle", "image_tags", "--methods", "gap", "isl_fsl", "--seeds", 3, "--iterations", 5]
+    assert compared(scenes, *words) == 0
+    assert [run.setting.method for run in planned] == ["gap", "isl_fsl"] and planned[0].options["epochs"] == 5
+    parser = runs.parsed(planned[1].files, planned[1].options)
+    figures = parser.get_parsed_content("figures")
+    assert list(figures) == ["IoU", "contour F", "oracle IoU", "tag AUC", "activated", "Dice"]
+    metrics = parser.get_parsed_content("validate#additional_metrics")
+    assert set(figures.values()) == {"val_mean_iou", *metrics}
 
 
 def test_overrides_of_what_makes_a_method_are_pointed_out(study, planned):

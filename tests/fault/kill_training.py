@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kill trainings of the bundle at random moments, run each again, and compare with one that was left alone.
 
-``python -m tests.fault --kills 20`` prints how many of them ended bit-equal.
+``python -m tests.fault --kills 20`` prints how many of them ended bit-equal; ``--bundle image_tags`` is the bundle for
+tags, with sampled importance losses.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import torch
 from ignite.engine import Events
 
 from data_prep.phantom import make_phantom_study
-from tests.bundles.bundle import TINY, execute, workflow
+from tests.bundles import bundle, tags
+from tests.bundles.bundle import execute
 from tests.toy_training import in_process, observed_writes, processes
 
 # the server that processes are forked from imports everything once
@@ -30,14 +32,17 @@ processes.set_forkserver_preload(
 )
 
 EPOCHS = 3
+BUNDLES: dict[str, Any] = {"scribble": bundle, "image_tags": tags}
 
 
-def train_struck(study: Path, output: Path, number: int = 0, at: int = 0, **overrides: Any) -> None:
+def train_struck(
+    study: Path, output: Path, number: int = 0, at: int = 0, of: str = "scribble", **overrides: Any
+) -> None:
     """Train quietly; at the ``at``-th point (an iteration, or a step of writing a file) send itself a signal."""
     sys.stdout = sys.stderr = open(os.devnull, "w")
     torch.set_num_threads(1)
     where = {"dataset_dir": str(study), "output_dir": str(output)}
-    flow = workflow("train", **{**TINY, "epochs": EPOCHS, **where, **overrides})
+    flow = BUNDLES[of].workflow("train", **{**BUNDLES[of].TINY, "epochs": EPOCHS, **where, **overrides})
     flow.initialize()
     passed = 0
 
@@ -95,12 +100,18 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--bundle", choices=sorted(BUNDLES), default="scribble")
     parser.add_argument("--workers", type=int, default=0, help="data-loading processes")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of moments")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        study = make_phantom_study(Path(folder) / "study", training=3, validation=2, shape=(24, 24, 8)).parent
-        results = kill_and_compare(Path(folder), study, options.kills, options.seed, workers=options.workers)
+        study = Path(folder) / "study"
+        if options.bundle == "scribble":
+            make_phantom_study(study, training=3, validation=2, shape=(24, 24, 8))
+        else:
+            tags.write_study(study)
+        more = {"workers": options.workers, "of": options.bundle}
+        results = kill_and_compare(Path(folder), study, options.kills, options.seed, **more)
     for at, equal in results:
         print(f"killed at point {at}: {'equal' if equal else 'DIFFERENT'}")
     equal = sum(good for _, good in results)

@@ -16,8 +16,9 @@ from medwsss.keys import UNLABELED, VOID
 from medwsss.study.readers import StudyReader
 from medwsss.study.seeds import seed_files
 from medwsss.terms.activation_maps import label_map, prior_map, seed_map
+from medwsss.terms.neighborhoods import GridNeighborhood
 from medwsss.terms.prior import with_prior
-from medwsss.transforms import BlankLabeld, CamToLabeld, CamToSeedsd, SaveSeedsd, ScoresToCamd
+from medwsss.transforms import AffinityWalkd, BlankLabeld, CamToLabeld, CamToSeedsd, SaveSeedsd, ScoresToCamd
 
 #: r is (0, ¼, ½, 1) of the first tag, (1, ½, 0, 0) of the second, whose image's score is negative
 SCORES = torch.tensor([[-1.0, 1.0, 2.0, 4.0], [1.0, 0.5, -4.0, -4.0]])
@@ -58,14 +59,25 @@ def test_labels_at_a_background_score():
 
 def test_seeds_are_where_one_map_is_sure():
     maps = torch.tensor([[[0.0, 0.3, 0.7, 0.7], [0.01, 0.0, 0.65, 0.1]]])
-    assert seed_map(maps).flatten().tolist() == [0, UNLABELED, UNLABELED, 1]
-    assert seed_map(maps, background=False).flatten().tolist() == [UNLABELED, UNLABELED, UNLABELED, 0]
+    there = torch.tensor([[True, True]])
+    assert seed_map(maps, there).flatten().tolist() == [UNLABELED, UNLABELED, UNLABELED, 1]
+    assert seed_map(maps, there, low=0.01).flatten().tolist() == [0, UNLABELED, UNLABELED, 1]
+    assert seed_map(maps, there, 0.66, 0.3).flatten().tolist() == [0, 0, 1, 1]
+    assert seed_map(maps, there, background=False).flatten().tolist() == [UNLABELED, UNLABELED, UNLABELED, 0]
+
+
+@pytest.mark.parametrize(
+    "present, low, seed", [((0, 0), None, 0), ((0, 0), 0.1, 0), ((1, 0), None, UNLABELED), ((1, 0), 0.1, UNLABELED)]
+)
+def test_an_empty_map_is_background_where_nothing_is_there(present, low, seed):
+    """And an object that a map has missed may be anywhere."""
+    assert set(seed_map(torch.zeros(1, 2, 3), torch.tensor([present]).bool(), 0.4, low).flatten().tolist()) == {seed}
 
 
 def test_priors_are_distributions_without_what_is_not_there():
-    """(1 − ½, ½, ·) each with 0.01 more: 0.51, 0.51 and nothing for the tag that is not there."""
+    """((1 − ½)^α, ½, ·) at α = 1, each with 0.01 more: 0.51, 0.51 and nothing for the tag that is not there."""
     maps = torch.tensor([[[0.5, 0.0], [0.0, 0.0]]])
-    prior = prior_map(maps, torch.tensor([[True, False]]))
+    prior = prior_map(maps, torch.tensor([[True, False]]), alpha=1.0)
     assert prior[0, :, 0].tolist() == pytest.approx([0.5, 0.5, 0])
     assert prior[0, :, 1].tolist() == pytest.approx([1.01 / 1.02, 0.01 / 1.02, 0])
     alone = prior_map(maps, torch.tensor([[False, False]]), background=False)
@@ -84,6 +96,18 @@ def test_priors_beside_logits():
     for wrong in (torch.ones(1, 3, 1), -prior, prior * math.nan):
         with pytest.raises(ValueError, match="expected a prior"):
             with_prior(logits, wrong)
+
+
+def test_a_walk_carries_maps_to_the_edge():
+    """From (1, 0, 0 | 0) over a body of three, whose row sums are 2, 3 and 2, to (1, 1, 1 | 0); void is left out."""
+    case = {"cam": torch.tensor([[1.0, 0, 0, 0]]), "guide": torch.tensor([[0.0, 0, 0, 9]])}
+    walk = AffinityWalkd(GridNeighborhood(bandwidth=1.0), steps=200)
+    torch.testing.assert_close(walk(case)["cam"], torch.tensor([[1.0, 1, 1, 0]]))
+    case["scribble"] = torch.tensor([[UNLABELED, UNLABELED, VOID, UNLABELED]])
+    torch.testing.assert_close(walk(case)["cam"], torch.tensor([[1.0, 1, 0, 0]]))
+    assert AffinityWalkd(GridNeighborhood(), steps=0)(case)["cam"] is case["cam"]
+    with pytest.raises(ValueError, match="expected steps >= 0, got -1"):
+        AffinityWalkd(GridNeighborhood(), steps=-1)
 
 
 @pytest.mark.parametrize("low, foreground", [(0.6, 0.6), (0.1, 1.1), (-0.1, 0.5)])
