@@ -44,7 +44,10 @@ COMMANDS = {
         "data_prep.scribbles",
         "strokes of any kind and length drawn into dense masks, or existing ones shortened",
     ),
-    "strokes": ("data_prep.converters.strokes", "shapes of LabelMe, CVAT or QuPath as the scribbles of their images"),
+    "strokes": (
+        "data_prep.converters.strokes",
+        "what people drew with LabelMe, CVAT, Label Studio, QuPath, ImageJ, napari, ilastik, 3D Slicer … as scribbles",
+    ),
     "tags": ("data_prep.tags", "tags for a data list: of dense masks, a table or folders of classes"),
     "voc": ("data_prep.converters.voc", "PASCAL VOC 2012 with SBD and the strokes of ScribbleSup"),
     "word": ("data_prep.converters.word", "WORD, abdominal CT: its own layout, with or without scribbles"),

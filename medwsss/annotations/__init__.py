@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
-from medwsss.annotations.strokes import Stroked, read_strokes
+from medwsss.annotations.geometry import Absent
+from medwsss.annotations.strokes import ENDINGS, Stroked, read_strokes
 
-__all__ = ["Stroked", "read_strokes"]
+__all__ = ["ENDINGS", "Absent", "Stroked", "read_strokes"]

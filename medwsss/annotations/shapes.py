@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shapes and their classes in the files of LabelMe, CVAT and QuPath, in pixels.
-
-In all three, pixel (0, 0) covers 0 to 1 along either axis.
-"""
+"""Shapes in the files of tools that draw them, and which file is whose."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,90 +12,68 @@ from xml.etree import ElementTree
 import numpy as np
 from monai.utils import optional_import
 
+from medwsss.annotations.geometry import Shape, check_size, ellipse, through
+from medwsss.annotations.microscopy import imagej, napari
+from medwsss.annotations.projects import coco, cvat, label_studio
+
 shapely, _ = optional_import("shapely")
-rio_features, _ = optional_import("rasterio.features")
-rasterio, _ = optional_import("rasterio")
 
-__all__ = ["Shape", "read_shapes"]
-
-Shape = tuple[str, Any]  #: class and shapely geometry
+__all__ = ["read_shapes"]
 
 
-def read_shapes(path: Path, image: str, size: tuple[int, int]) -> list[Shape]:
+def read_shapes(path: Path, image: str, size: tuple[int, int], classes: Collection[str]) -> list[Shape]:
     """The shapes that a file has for an image.
 
     Args:
         path: of the file.
-        image: name of the image's file, by which CVAT's file of many images has it.
+        image: name of the image's file, by which files of many images have it.
         size: width and height of the image, which the file has to agree with where it says them.
+        classes: names that are expected, for tools that add a number to a name of which there are several.
 
     Raises:
         ValueError: for a file of another kind, and for what is wrong in it.
     """
     data = path.read_bytes()
     head = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if data.startswith((b"Iout", b"PK\3\4")):
+        return imagej(data, classes)
     if head.startswith(b"<"):
         if b"<!" in data.replace(b"<!--", b""):  # entities, which may grow without bounds
             raise ValueError("expected XML without a document type")
-        return list(_cvat(ElementTree.fromstring(head.decode("utf-8")), image, size))
-    content = json.loads(head)
+        return list(cvat(ElementTree.fromstring(head.decode("utf-8")), image, size))
+    if path.suffix.lower() == ".csv":
+        return napari(head.decode("utf-8"), path.stem.rpartition(".")[2])
+    return list(_json(json.loads(head), image, size))
+
+
+def _json(content: Any, image: str, size: tuple[int, int]) -> Iterator[Shape]:
     if isinstance(content, dict) and "shapes" in content:
-        return list(_labelme(content, size))
+        return _labelme(content, size)
+    if isinstance(content, dict) and "images" in content and "annotations" in content:
+        return coco(content, image, size)
     features = content.get("features", [content]) if isinstance(content, dict) else content
-    if isinstance(features, list) and all(isinstance(f, dict) and "geometry" in f for f in features):
-        return [_qupath(feature) for feature in features]
-    raise ValueError("expected the shapes of LabelMe, an annotations.xml of CVAT, or features of QuPath")
-
-
-def _check_size(told: tuple[Any, Any], size: tuple[int, int]) -> None:
-    if told != (None, None) and tuple(map(int, told)) != size:
-        raise ValueError(f"expected shapes of an image of {size[0]} x {size[1]} pixels, got {told[0]} x {told[1]}")
+    if isinstance(features, list) and features and all(isinstance(each, dict) for each in features):
+        if all("annotations" in each and "data" in each for each in features):
+            return label_studio(features, image, size)
+        if all("geometry" in each for each in features):
+            return map(_qupath, features)
+    raise ValueError(
+        "expected the shapes of LabelMe, COCO, tasks of Label Studio, an annotations.xml of CVAT, features of QuPath, "
+        "regions of ImageJ or layers of napari"
+    )
 
 
 def _labelme(content: dict[str, Any], size: tuple[int, int]) -> Iterator[Shape]:
-    _check_size((content.get("imageWidth"), content.get("imageHeight")), size)
+    check_size((content.get("imageWidth"), content.get("imageHeight")), size)
     for shape in content["shapes"]:
         kind, points = shape.get("shape_type") or "polygon", np.array(shape["points"], float).reshape(-1, 2)
         if kind == "rectangle":
             geometry = shapely.box(*points.min(0), *points.max(0))
         elif kind == "circle":  # middle, and a point on it
-            geometry = shapely.Point(points[0]).buffer(math.dist(*points[:2]))
+            geometry = ellipse(points[0], [float(np.linalg.norm(points[1] - points[0]))] * 2)
         else:
-            geometry = _geometry(kind, points)
-        yield str(shape["label"]), geometry
-
-
-def _cvat(root: Any, image: str, size: tuple[int, int]) -> Iterator[Shape]:
-    found = [each for each in root.iter("image") if Path(each.attrib["name"].replace("\\", "/")).name == image]
-    if len(found) != 1:
-        names = ", ".join(each.attrib["name"] for each in root.iter("image"))[:200]
-        raise ValueError(f"expected one image {image}, got {len(found)} among {names or 'none'}")
-    _check_size((found[0].get("width"), found[0].get("height")), size)
-    for shape in found[0]:
-        told = shape.attrib
-        if shape.tag == "mask":
-            yield told["label"], _mask(told, size)
-        elif shape.tag == "box":
-            yield told["label"], shapely.box(*(float(told[name]) for name in ("xtl", "ytl", "xbr", "ybr")))
-        elif shape.tag in ("polygon", "polyline", "points"):
-            points = np.array([pair.split(",") for pair in told["points"].split(";")], float)
-            yield told["label"], _geometry(shape.tag, points)
-        elif shape.tag != "tag":
-            raise ValueError(f"expected points, lines, polygons, boxes and masks, got {shape.tag}")
-
-
-def _mask(told: dict[str, str], size: tuple[int, int]) -> Any:
-    """Runs of 0 and 1 in turn, row by row of a box."""
-    left, top, width, height = (int(told[name]) for name in ("left", "top", "width", "height"))
-    if not 0 < width <= size[0] or not 0 < height <= size[1]:
-        raise ValueError(f"expected a mask within the image, got {width} x {height} pixels")
-    runs = [int(run) for run in told["rle"].split(",")]
-    if min(runs) < 0 or sum(runs) != width * height:
-        raise ValueError(f"expected runs of {width * height} pixels, got {sum(runs)}")
-    pixels = np.repeat(np.arange(len(runs)) % 2, runs).reshape(height, width).astype(np.uint8)
-    place = rasterio.Affine.translation(left, top)
-    parts = [shapely.geometry.shape(part) for part, _ in rio_features.shapes(pixels, pixels > 0, transform=place)]
-    return shapely.GeometryCollection(parts)
+            geometry = through(kind, points)
+        yield Shape(str(shape["label"]), geometry)
 
 
 def _qupath(feature: dict[str, Any]) -> Shape:
@@ -107,14 +81,4 @@ def _qupath(feature: dict[str, Any]) -> Shape:
     named = (told.get("classification") or {}).get("name") or told.get("name")
     if not named:
         raise ValueError("expected a classification of each annotation, got one without")
-    return str(named), shapely.geometry.shape(feature["geometry"])
-
-
-def _geometry(kind: str, points: np.ndarray) -> Any:
-    kinds = {"polygon": shapely.Polygon, "line": shapely.LineString, "linestrip": shapely.LineString}
-    kinds |= {"polyline": shapely.LineString, "point": shapely.MultiPoint, "points": shapely.MultiPoint}
-    if kind not in kinds:
-        raise ValueError(f"expected points, lines, polygons, rectangles and circles, got {kind}")
-    if kind == "polygon" and len(points) < 3 or kind != "polygon" and not len(points):
-        raise ValueError(f"expected corners of a {kind}, got {len(points)}")
-    return kinds[kind](points) if len(points) > 1 else shapely.Point(points[0])
+    return Shape(str(named), shapely.geometry.shape(feature["geometry"]))

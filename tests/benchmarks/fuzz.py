@@ -90,7 +90,7 @@ class Fuzz:
         return {**row, "outcome": "allocation" if above > limit else result, "above": above}
 
 
-def work(fuzz: Fuzz, connection: Any) -> None:
+def work(fuzz: Any, connection: Any) -> None:
     """A process: gets numbers of mutants, says what came of them."""
     room = of_process("VmSize") + ROOM
     resource.setrlimit(resource.RLIMIT_AS, (room, room))
@@ -98,7 +98,7 @@ def work(fuzz: Fuzz, connection: Any) -> None:
         connection.send(fuzz.watched(index))
 
 
-def run(fuzz: Fuzz, mutants: int, tell: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+def run(fuzz: Any, mutants: int, tell: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
     """All, whatever happens to the process that reads them."""
     context, rows = multiprocessing.get_context("fork"), []
     process = None
