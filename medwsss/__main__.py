@@ -39,7 +39,7 @@ def _blocks(words: Sequence[str]) -> int:
 
 
 def _export(words: Sequence[str]) -> int:
-    from medwsss.bundle.export import main
+    from medwsss.bundle.export_command import main
 
     return main(words, prog="medwsss export")
 
@@ -69,7 +69,7 @@ COMMANDS = {
     "bundle": ("where the bundles are; copy them", _bundle),
     "infer": ("predict the images of a folder with what a training left in its own", _infer),
     "blocks": ("pseudo-labels and predictions of images larger than memory, block by block", _blocks),
-    "export": ("write a trained network as TorchScript or ONNX", _export),
+    "export": ("write a trained network as TorchScript, ONNX or a MONAI bundle", _export),
     "nnunet": ("the folder where nnU-Net finds the trainer with pseudo-labels", _nnunet),
     "compare": ("train a list of methods under one budget: python -m medwsss.experiments compare", _compare),
     "advise": ("where the next strokes help most, by what a run is in doubt about", _advise),

@@ -9,10 +9,9 @@ it is kept, the file is loaded and compared with the network, at the size of a p
 
 from __future__ import annotations
 
-import argparse
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,15 +105,3 @@ def export_run(run_dir: PathLike, kind: str = "torchscript", output: PathLike | 
     target = Path(str(output)) if output is not None else folder / f"model{suffix}"
     write_atomically(memoryview(data), target)
     return target
-
-
-def main(arguments: Sequence[str], prog: str) -> int:
-    """Write the file and print its name."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__, formatter_class=formatter)
-    parser.add_argument("run", metavar="RUN", help="folder with the model.pt and the settings.json of a training")
-    parser.add_argument("--format", choices=FORMATS, default="torchscript")
-    parser.add_argument("--output", metavar="FILE", help="default: model.ts or model.onnx in RUN")
-    told = parser.parse_args(arguments)
-    print(export_run(told.run, told.format, told.output))
-    return 0
