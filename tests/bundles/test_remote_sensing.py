@@ -43,7 +43,7 @@ def workflow(*names, **overrides):
 
 
 def test_the_bundle_is_complete():
-    expected = {"train", "evaluate", "inference", "metadata", "multi_gpu_train", "pce", "gd", "full", "small"}
+    expected = {"train", "evaluate", "inference", "metadata", "multi_gpu_train", "pce", "gd", "full", "small", "pixels"}
     assert expected == set(NAMES)
     assert (BUNDLE / "LICENSE").read_text() == (REPOSITORY / "LICENSE").read_text()
     links = sorted((BUNDLE / "configs").iterdir())
