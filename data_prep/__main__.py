@@ -33,6 +33,7 @@ COMMANDS = {
         "data_prep.converters.nnunet",
         "an nnU-Net v2 raw data set, dense or with an ignore label; ScribbleBench in both variants",
     ),
+    "nnunet_raw": ("data_prep.nnunet_raw", "the other way round: a data list as an nnU-Net v2 raw data set"),
     "phantom": ("data_prep.phantom", "seeded 3-D phantoms with scribbles; no download"),
     "rasters": (
         "data_prep.converters.rasters",

@@ -44,6 +44,12 @@ def _export(words: Sequence[str]) -> int:
     return main(words, prog="medwsss export")
 
 
+def _nnunet(words: Sequence[str]) -> int:
+    from medwsss.nnunet.__main__ import main
+
+    return main(words, prog="medwsss nnunet")
+
+
 def _compare(words: Sequence[str]) -> int:
     from medwsss.experiments.__main__ import main
 
@@ -64,6 +70,7 @@ COMMANDS = {
     "infer": ("predict the images of a folder with what a training left in its own", _infer),
     "blocks": ("pseudo-labels of images larger than memory, block by block, in many processes", _blocks),
     "export": ("write a trained network as TorchScript or ONNX", _export),
+    "nnunet": ("the folder where nnU-Net finds the trainer with pseudo-labels", _nnunet),
     "compare": ("train a list of methods under one budget: python -m medwsss.experiments compare", _compare),
     "advise": ("where the next strokes help most, by what a run is in doubt about", _advise),
 }

@@ -36,6 +36,7 @@ ALLOWED = {
     "inferers": {"networks", "terms"},
     "rasters": {"keys", "files", "terms", "study", "transforms", "reports", "networks", "inferers"},
     "annotations": {"keys", "study", "rasters"},
+    "nnunet": {"keys", "terms", "solvers", "losses", "metrics"},
     "blocks": {
         "keys",
         "files",

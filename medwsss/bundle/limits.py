@@ -113,6 +113,8 @@ def check_options() -> None:
             wrong.append(f"expected --{name} of {number} values ({length}), got {value!r}")
     if "scales" in values and not wrong and values["scales"][0] > values["scales"][1]:
         wrong.append(f"expected --scales from the smaller to the larger, got {values['scales']!r}")
+    if values.get("labels") == "volume" and "warmup_loss" in values:
+        wrong.append("expected warm-up of --labels volume to end by --warmup_epochs, got --warmup_loss")
     if wrong:
         raise ValueError("\n".join(wrong))
 

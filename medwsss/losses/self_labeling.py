@@ -83,6 +83,7 @@ class SelfLabelingLoss(nn.Module):
         dice_weight: of a Dice loss on seeds, as in :class:`PartialCrossEntropyLoss`.
         class_balance: ``γ``, from 0 (the paper's) to 1.
         normalization: ``"means"``, or ``"sums"`` for η as in Eq. (8). Warm-up's one term is a mean with either.
+        seed_weight: of the seed term (and its Dice); 0 where another loss has the seeds already.
 
     Shape:
         - input: ``B K *S`` logits.
@@ -107,24 +108,26 @@ class SelfLabelingLoss(nn.Module):
         dice_weight: float = 0.0,
         class_balance: float = 0.0,
         normalization: str = "means",
+        seed_weight: float = 1.0,
     ) -> None:
         super().__init__()
         if cross_entropy not in CROSS_ENTROPIES:
             raise ValueError(f"expected cross_entropy in {sorted(CROSS_ENTROPIES)}, got {cross_entropy!r}")
-        if eta < 0:
-            raise ValueError(f"expected eta >= 0, got {eta}")
+        if eta < 0 or seed_weight < 0:
+            raise ValueError(f"expected seed_weight >= 0 and eta >= 0, got {seed_weight} and {eta}")
         if not 0 <= class_balance <= 1:
             raise ValueError(f"expected class_balance from 0 to 1, got {class_balance}")
         self.cross_entropy = CROSS_ENTROPIES[cross_entropy]
         self.eta = eta
         self.class_balance = class_balance
+        self.seed_weight = seed_weight
         self.normalization = checked_normalization(normalization)
         self.seed_loss = PartialCrossEntropyLoss(dice_weight)
 
     def forward(self, input: Tensor, target: Mapping[str, Tensor]) -> Tensor:  # noqa: A002 (MONAI's name)
         """The loss of a batch."""
         if PSEUDO_LABEL not in target:
-            loss: Tensor = self.seed_loss(input, target)
+            loss: Tensor = self.seed_weight * self.seed_loss(input, target)
             return loss
         logits, scribble = self.seed_loss.checked(input, target)
         y = target[PSEUDO_LABEL].to(logits.dtype)
@@ -134,7 +137,7 @@ class SelfLabelingLoss(nn.Module):
         if self.class_balance:
             b *= torch.einsum("bk...,k->b...", y, class_weights(y, scribble) ** self.class_balance).unsqueeze(1)
         of_seeds, of_rest = divisors(a, b, self.normalization)
-        a, b = a / of_seeds, self.eta * b / of_rest
+        a, b = self.seed_weight * a / of_seeds, self.eta * b / of_rest
         classes = torch.where(a > 0, scribble, 0)
         loss = WeightedCrossEntropies.apply(logits, classes, a, y, b, self.cross_entropy)
-        return loss + self.seed_loss.dice_term(logits, scribble)
+        return loss + self.seed_weight * self.seed_loss.dice_term(logits, scribble)

@@ -101,6 +101,12 @@ def test_refused_by_name(name, value, told):
     assert f"expected --{name}" in str(error.value) and told in str(error.value)
 
 
+def test_what_labels_of_volumes_do_not_have():
+    check(labels="batch", warmup_loss=0.7)
+    with pytest.raises(ValueError, match="labels volume to end by --warmup_epochs, got --warmup_loss"):
+        check(labels="volume", warmup_loss=0.7)
+
+
 @pytest.mark.parametrize("bundle", ["scribble", "scribble_2d"])
 def test_every_number_of_the_bundles_has_a_range(bundle):
     content = json.loads((BUNDLE.parent / bundle / "train.json").read_text())

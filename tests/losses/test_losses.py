@@ -90,6 +90,18 @@ def test_worked_number_of_sums():
     assert loss(logits, {SCRIBBLE: scribble, PSEUDO_LABEL: y}).item() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("normalization", ["means", "sums"])
+def test_seeds_may_be_left_to_another_loss(normalization):
+    """Of a sum of two terms, what is left without the first; and the first alone in warm-up."""
+    logits, target = problem((5, 4))
+    whole, rest = (
+        SelfLabelingLoss(dice_weight=0.7, normalization=normalization, seed_weight=weight) for weight in (1, 0)
+    )
+    seeds = SelfLabelingLoss(eta=0, dice_weight=0.7, normalization=normalization)(logits, target)
+    assert torch.allclose(rest(logits, target), whole(logits, target) - seeds)
+    assert rest(logits, {"scribble": target["scribble"]}) == 0
+
+
 @pytest.mark.parametrize("seeds", [0, 1, 40, 2000])
 def test_sums_follow_equation_8(seeds):
     """Its gradient, written out with sums, is the loss' times one number: |S|, or a hundredth of |U|."""
@@ -306,7 +318,7 @@ def test_order_of_classes_is_of_no_account(name, shape):
         (lambda: PartialCrossEntropyLoss(dice_weight=-1), "dice_weight >= 0, got -1"),
         (lambda: SelfLabelingLoss(class_balance=1.5), "class_balance from 0 to 1, got 1.5"),
         (lambda: SelfLabelingLoss(cross_entropy="cce"), "got 'cce'"),
-        (lambda: SelfLabelingLoss(eta=-0.1), "eta >= 0, got -0.1"),
+        (lambda: SelfLabelingLoss(eta=-0.1), "eta >= 0, got 1.0 and -0.1"),
         (lambda: SelfLabelingLoss(normalization="sum"), r"normalization in \['means', 'sums'\], got 'sum'"),
         (lambda: RegularizedLoss(normalization="mean"), r"normalization in \['means', 'sums'\], got 'mean'"),
         (lambda: RegularizedLoss(relaxation="potts"), "got 'potts'"),
