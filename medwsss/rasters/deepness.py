@@ -16,7 +16,7 @@ __all__ = ["DeepnessNetwork"]
 
 _TILE = 512  # pixels a side, a multiple of any usual product of strides
 _MOST = 50  # per cent that tiles may overlap
-_TOP = 255  # grey level that the plugin divides by: it reads bytes alone
+_TOP = 2**8 - 1  # grey level that the plugin divides by: it reads bytes alone
 
 
 class DeepnessNetwork(nn.Module):
