@@ -23,7 +23,7 @@ ALLOWED = {
     "files": set(),
     "parallel": set(),
     "label_store": {"keys", "files"},
-    "bundle": {"keys", "files", "study"},
+    "bundle": {"keys", "files", "study", "rasters"},
     "terms": {"keys"},
     "solvers": {"keys", "terms"},
     "losses": {"keys", "terms", "networks"},

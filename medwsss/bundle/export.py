@@ -2,14 +2,18 @@
 """Write the network of a run for use without this project: as TorchScript (model.ts) or ONNX (model.onnx)::
 
     medwsss export output/scribble --format onnx
+    medwsss export output/scene --format deepness --resolution 30
 
-Either takes batches and images of any size that the network takes, prepared as for training, and returns logits. Before
-it is kept, the file is loaded and compared with the network, at the size of a patch and at another one.
+Each takes batches and images of any size that the network takes. The first two take what is prepared as for training,
+and return logits; the last one is ONNX for QGIS's plugin Deepness, of scenes in bytes, which takes grey levels as they
+are, returns class probabilities, and tells the plugin classes, tiles and resolution. Before it is kept, the file is
+loaded and compared with the network, at the size of a patch and at another one.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +31,7 @@ from medwsss.bundle.run_folder import read_run
 from medwsss.bundle.weights import load_weights
 from medwsss.files import write_atomically
 from medwsss.keys import SETTINGS
+from medwsss.rasters.deepness import DeepnessNetwork
 
 __all__ = ["FORMATS", "export_run"]
 
@@ -57,6 +62,16 @@ def _onnx(network: nn.Module, image: Tensor, settings: dict[str, object]) -> byt
     return data
 
 
+def _deepness(network: nn.Module, image: Tensor, settings: dict[str, object]) -> bytes:
+    onnx, _ = optional_import("onnx")
+    model = onnx.load_from_string(_onnx(network, image, settings))
+    resolution = settings["resolution"]
+    facts = network.facts(resolution)  # type: ignore[operator]
+    onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in facts.items()})
+    data: bytes = model.SerializeToString()
+    return data
+
+
 def _run_onnx(data: bytes, image: Tensor) -> Tensor:
     runtime, _ = optional_import("onnxruntime")
     session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
@@ -67,26 +82,33 @@ def _run_onnx(data: bytes, image: Tensor) -> Tensor:
 FORMATS: dict[str, tuple[str, Callable[..., bytes], Callable[[bytes, Tensor], Tensor], tuple[str, ...]]] = {
     "torchscript": (".ts", _torchscript, _run_torchscript, ()),
     "onnx": (".onnx", _onnx, _run_onnx, ("onnx", "onnxruntime")),
+    "deepness": (".onnx", _deepness, _run_onnx, ("onnx", "onnxruntime")),
 }
 
 
-def export_run(run_dir: PathLike, kind: str = "torchscript", output: PathLike | None = None) -> Path:
+def export_run(
+    run_dir: PathLike, kind: str = "torchscript", output: PathLike | None = None, resolution: float | None = None
+) -> Path:
     """Write the network of a run's folder.
 
     Args:
         run_dir: with ``model.pt`` and ``settings.json``.
         kind: of :py:data:`FORMATS`.
         output: the file; default: ``model.ts`` or ``model.onnx`` in the folder.
+        resolution: centimetres a pixel, for Deepness.
 
     Returns:
         The file.
 
     Raises:
         ImportError: with the command that installs what is missing.
-        ValueError: for another format, a folder that is not a run's, and a file that says other than the network.
+        ValueError: for another format, a resolution that a format has no place for, a folder that is not a run's, and
+            a file that says other than the network.
     """
     if kind not in FORMATS:
         raise ValueError(f"expected a format of {', '.join(FORMATS)}, got {kind}")
+    if resolution is not None and (kind != "deepness" or not resolution > 0):
+        raise ValueError(f"expected a resolution above 0, of a network for deepness, got {resolution:g} for {kind}")
     suffix, write, run, needed = FORMATS[kind]
     if missing := [name for name in needed if not optional_import(name)[1]]:
         raise ImportError(f"expected {', '.join(missing)} for {kind}: pip install {' '.join(missing)}")
@@ -94,6 +116,9 @@ def export_run(run_dir: PathLike, kind: str = "torchscript", output: PathLike | 
     if absent := {"network_def", "in_channels", "patch_size"} - set(settings):
         raise ValueError(f"expected {', '.join(sorted(absent))} in {folder / SETTINGS}, got {', '.join(settings)}")
     network = load_weights(ConfigParser(settings).get_parsed_content("network_def"), folder / "model.pt").eval()
+    if kind == "deepness":
+        network = DeepnessNetwork(network, settings)
+        settings = {**settings, "resolution": resolution}
     sizes = [list(settings["patch_size"])]
     sizes.append([2 * sizes[0][0], *sizes[0][1:]])
     images = [torch.rand(2, settings["in_channels"], *size, generator=torch.manual_seed(0)) for size in sizes]
@@ -101,7 +126,7 @@ def export_run(run_dir: PathLike, kind: str = "torchscript", output: PathLike | 
         data = write(network, images[0][:1], settings)
         for image in images:
             if (error := float((run(data, image) - network(image)).abs().max())) > TOLERANCE:
-                raise ValueError(f"expected the logits of {folder / 'model.pt'}, got {kind} that is {error:.1g} off")
+                raise ValueError(f"expected the output of {folder / 'model.pt'}, got {kind} that is {error:.1g} off")
     target = Path(str(output)) if output is not None else folder / f"model{suffix}"
     write_atomically(memoryview(data), target)
     return target

@@ -2,10 +2,11 @@
 """Write the network of a run for use elsewhere: as TorchScript (model.ts), as ONNX (model.onnx), or as a MONAI bundle::
 
     medwsss export output/scribble --format onnx
+    medwsss export output/scene --format deepness --resolution 30
     medwsss export output/scribble --format bundle --output heart_from_scribbles
 
-The first two take batches and images of any size that the network takes, prepared as for training, and return logits.
-A bundle is a folder for ``monai.bundle``, MONAI Label, MONAI Deploy and hubs: configuration, weights in three formats,
+TorchScript and ONNX take batches and images of any size that the network takes, prepared as for training, and return
+logits; ONNX for Deepness, a plugin of QGIS, takes the grey levels of scenes in bytes and returns probabilities. A bundle is a folder for ``monai.bundle``, MONAI Label, MONAI Deploy and hubs: configuration, weights in three formats,
 a model card and checksums. Whatever is written has first been compared with the network.
 """
 
@@ -25,7 +26,12 @@ def main(arguments: Sequence[str], prog: str) -> int:
     parser.add_argument("run", metavar="RUN", help="folder with the model.pt and the settings.json of a training")
     parser.add_argument("--format", choices=[*FORMATS, "bundle"], default="torchscript")
     parser.add_argument("--output", metavar="PATH", help="default: model.ts, model.onnx or the folder bundle in RUN")
+    parser.add_argument("--resolution", type=float, metavar="CM", help="centimetres a pixel, for deepness")
     told = parser.parse_args(arguments)
-    is_bundle = told.format == "bundle"
-    print(pack_run(told.run, told.output) if is_bundle else export_run(told.run, told.format, told.output))
+    if told.format != "bundle":
+        print(export_run(told.run, told.format, told.output, told.resolution))
+    elif told.resolution is None:
+        print(pack_run(told.run, told.output))
+    else:
+        raise ValueError(f"expected --resolution with --format deepness, got {told.resolution:g} with bundle")
     return 0

@@ -9,11 +9,13 @@ import sys
 
 import numpy as np
 import pytest
-from monai.bundle import ConfigWorkflow
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
 
 from data_prep.__main__ import main as data_prep
 from medwsss.bundle import infer
 from medwsss.keys import UNLABELED
+from medwsss.networks.reach import reach_of
 from medwsss.rasters import Georeference
 from tests.bundles.bundle import REPOSITORY, assert_all_is_there, execute
 from tests.rasters.scenes import pixels, rasterio, shapely, write_layer, write_scene
@@ -38,12 +40,20 @@ def config(*names):
     return [str(BUNDLE / f"{name}.json") for name in names]
 
 
+def test_pixels_is_a_network_of_single_pixels():
+    parser = ConfigParser(ConfigParser.load_config_files(config("train", "pixels")))
+    parser.update({"num_classes": 4, "in_channels": 6})
+    network = parser.get_parsed_content("network_def")
+    assert reach_of(network, 6, 2, 1) == 0
+    assert network.eval()(torch.rand(1, 6, 5, 7)).shape == (1, 4, 5, 7)
+
+
 def workflow(*names, **overrides):
     return ConfigWorkflow(config(*names), workflow_type="train", logging_file=False, **overrides)
 
 
 def test_the_bundle_is_complete():
-    expected = {"train", "evaluate", "inference", "metadata", "multi_gpu_train", "pce", "gd", "full", "small"}
+    expected = {"train", "evaluate", "inference", "metadata", "multi_gpu_train", "pce", "gd", "full", "small", "pixels"}
     assert expected == set(NAMES)
     assert (BUNDLE / "LICENSE").read_text() == (REPOSITORY / "LICENSE").read_text()
     links = sorted((BUNDLE / "configs").iterdir())
