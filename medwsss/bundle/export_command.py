@@ -6,8 +6,9 @@
     medwsss export output/scribble --format bundle --output heart_from_scribbles
 
 TorchScript and ONNX take batches and images of any size that the network takes, prepared as for training, and return
-logits; ONNX for Deepness, a plugin of QGIS, takes the grey levels of scenes in bytes and returns probabilities. A bundle is a folder for ``monai.bundle``, MONAI Label, MONAI Deploy and hubs: configuration, weights in three formats,
-a model card and checksums. Whatever is written has first been compared with the network.
+logits; ONNX for Deepness, a plugin of QGIS, takes the grey levels of scenes in bytes and returns probabilities. A
+bundle is a folder for ``monai.bundle`` and hubs, named as MONAI Label and MONAI Deploy look for it: configuration,
+weights in three formats, a model card and checksums. Whatever is written has first been compared with the network.
 """
 
 from __future__ import annotations
