@@ -37,6 +37,7 @@ START = "start"  # among a case's files: labels of cells, K *cells
 
 
 def options_of(case: Case) -> LabelOptions:
+    """What was asked for, of a case in a plan."""
     return LabelOptions(**case.figures["options"])
 
 

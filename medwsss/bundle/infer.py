@@ -34,9 +34,11 @@ def main(arguments: Sequence[str], prog: str) -> int:
     command = Path(monai_bundle.__file__).with_name("__main__.py")
     config = bundle_folder(bundle) / "inference.json"
     names = ["--config_file", str(config), "--run_dir", told.run, "--source", told.source]
-    sys.argv = [str(command), "run", *names, *options]
+    before, sys.argv = sys.argv, [str(command), "run", *names, *options]
     try:
         runpy.run_module("monai.bundle", run_name="__main__")
     except RuntimeError as error:
         raise cause_of(error)  # noqa: B904
+    finally:
+        sys.argv = before  # else the next run in this process takes these options for its own
     return 0

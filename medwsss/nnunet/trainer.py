@@ -17,7 +17,8 @@ try:
 
     from medwsss.nnunet.pipeline import TellingDataset, intensity_ranges, with_guide, with_padding
 except ImportError as error:
-    raise ImportError(f'expected nnU-Net 2.8: pip install "medwsss[nnunet]" ({error})') from error
+    missing = f'expected nnU-Net 2.8: pip install "medwsss[nnunet]" ({error})'
+    raise ModuleNotFoundError(missing, name=error.name) from error
 
 __all__ = ["nnUNetTrainerSelfLabeling"]
 

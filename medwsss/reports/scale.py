@@ -6,16 +6,16 @@ from __future__ import annotations
 import math
 
 import nibabel as nib
+import torch
 from monai.data import MetaTensor
 from monai.utils import convert_to_numpy
-from torch import Tensor
 
 __all__ = ["bar_length", "scale_of"]
 
 _BAR = 0.3  # of the width that a scale bar takes at most
 
 
-def scale_of(image: Tensor) -> tuple[list[float], str]:
+def scale_of(image: torch.Tensor) -> tuple[list[float], str]:
     """Spacing of the axes of ``C *S``, and its unit: 1 of a plain tensor; no unit where its file says nothing of it.
 
     Example:

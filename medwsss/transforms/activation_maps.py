@@ -27,6 +27,7 @@ PRESENT = "present"
 
 
 def plain(x: Any) -> Tensor:
+    """Without metadata, whose bookkeeping costs more than the operations here."""
     tensor: Tensor = convert_to_tensor(x, track_meta=False)
     return tensor
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 
 import monai.bundle
 import nibabel as nib
@@ -50,7 +51,9 @@ def test_monai_s_run_predicts_what_the_run_does(run, bundle, tmp_path):
         device="$torch.device('cpu')",
         amp=False,
     )
+    before = sys.argv
     assert main(["infer", str(run), str(run.parent / "images"), "--output_dir", str(tmp_path / "ours")]) == 0
+    assert sys.argv is before
     for k in range(2):
         theirs, ours = (nib.load(tmp_path / name / f"case_{k}_pred.nii.gz") for name in ("theirs", "ours"))
         assert np.array_equal(theirs.dataobj, ours.dataobj) and np.array_equal(theirs.affine, ours.affine)

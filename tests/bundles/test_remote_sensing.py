@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 
 import numpy as np
 import pytest
@@ -106,7 +105,6 @@ def test_from_a_scene_to_a_map(study, tmp_path, monkeypatch, caplog, capsys):
     """Training, evaluation and inference, each by its command's configuration."""
     folder, scene = study
     monkeypatch.chdir(REPOSITORY)
-    monkeypatch.setattr(sys, "argv", sys.argv)  # the command of inference replaces it
     options = {"dataset_dir": str(folder), "output_dir": str(tmp_path / "run")}
     execute(workflow("train", **TINY, **options))
     assert "pair weights: median" in capsys.readouterr().out

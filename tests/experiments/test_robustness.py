@@ -58,7 +58,11 @@ def test_recorded_commands_are_made_again(shared_data, name, iterations, monkeyp
         before = overrides(line["command"][4:])
         # recorded runs lay in folders of their day, and in the same places within
         assert Path(before.pop("output_dir")).parts[-2:] == Path(made.pop("output_dir")).parts[-2:]
-        assert made == LATER | before if line["method"] == "default" else made == before
+        if line["method"] == "default":
+            before = LATER | before
+            if name == "sensitivity":  # of the default of its day
+                made |= {"eta": made["eta"] / 4}
+        assert made == before
     assert {line["command"][3] for line in recorded} == {"training"}
 
 

@@ -29,7 +29,7 @@ def test_sources_are_searched_through_it_alone():
     found = {
         p.name for p in PACKAGE.rglob("*.py") if re.search(r"\.r?glob\(|iterdir\(|scandir\(", p.read_text("utf-8"))
     }
-    assert found <= {"sources.py", "journal.py"}  # the second looks into the output
+    assert found <= {"sources.py", "journal.py", "nnunet_raw.py"}  # the others look into the output
 
 
 def test_text_in_another_encoding_is_named(tmp_path):
