@@ -132,6 +132,7 @@ def test_torchscript(backbone):
 
 @pytest.mark.slow
 @torch.no_grad()
+@pytest.mark.longest
 def test_onnx(tmp_path):
     network, x = deeplab(), torch.randn(2, 3, 20, 33)
     torch.testing.assert_close(through_onnx(network, x, tmp_path / "network.onnx"), network(x), rtol=1e-4, atol=1e-5)
