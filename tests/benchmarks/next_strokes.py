@@ -59,7 +59,7 @@ STUDIES = {
         {"length_ratio": 0.3, "slice_step": 3},
         "mask",
         8,
-        160,
+        320,
         {"samples_per_volume": 2, "batch_size": 4, "channels": [8, 16, 32, 64], "learning_rate": 0.004},
     ),
 }
@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--studies", nargs="+", default=list(STUDIES), choices=STUDIES)
     parser.add_argument("--shares", type=float, nargs="+", default=[0.25, 0.5], help="(default: 0.25 0.5)")
-    parser.add_argument("--iterations", type=int, help="of each run (default: 200 and 160)")
+    parser.add_argument("--iterations", type=int, help="of each run (default: 200 and 320)")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--output", type=Path, default=Path("output/next_strokes"), help="folder of the runs")
     parser.add_argument("--report", type=Path, default=RESULT)
