@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +16,11 @@ affinity, _ = optional_import("shapely.affinity")
 rio_features, _ = optional_import("rasterio.features")
 rasterio, _ = optional_import("rasterio")
 
-__all__ = ["Absent", "Shape", "check_size", "ellipse", "outline", "runs_to_pixels", "through"]
+__all__ = ["Absent", "Shape", "check_size", "ellipse", "file_name", "only", "outline", "runs_to_pixels", "through"]
 
 _LINES = ("line", "linestrip", "polyline", "path", "freeline")
 _POINTS = ("point", "points")
+_SHOWN = 200  # characters of a list of names
 
 
 class Absent(ValueError):
@@ -31,6 +33,24 @@ class Shape(NamedTuple):
     name: str  #: of its class in the file
     geometry: Any  #: of shapely
     plane: int | None = None  #: number of the slice, from 0, where the file says it
+
+
+def file_name(path: Any) -> str:
+    """Of a path of any machine."""
+    return PurePosixPath(str(path).replace("\\", "/")).name
+
+
+def only(found: Sequence[Any], names: Iterable[str], image: str) -> Any:
+    """The one that a file of many images has for an image.
+
+    Raises:
+        Absent: for none.
+        ValueError: for several.
+    """
+    if len(found) == 1:
+        return found[0]
+    told = f"expected one image {image}, got {len(found)} among {', '.join(names)[:_SHOWN] or 'none'}"
+    raise ValueError(told) if found else Absent(told)
 
 
 def check_size(told: Sequence[Any], size: tuple[int, int]) -> None:

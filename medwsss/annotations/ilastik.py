@@ -6,13 +6,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from monai.utils import optional_import
 
-from medwsss.annotations.geometry import Absent
+from medwsss.annotations.geometry import file_name, only
 from medwsss.study.integrity import verify
 
 h5py, has_h5py = optional_import("h5py")
@@ -51,14 +51,12 @@ def _of_project(file: Any, image: str, shape: Sequence[int]) -> np.ndarray:
     lanes = {
         name: lane["Raw Data"] for name, lane in file["Input Data/infos"].items() if "filePath" in lane["Raw Data"]
     }
-    names = {name: PurePosixPath(_text(raw["filePath"][()]).replace("\\", "/")).name for name, raw in lanes.items()}
-    found = [name for name, known in names.items() if known == image]
-    if len(found) != 1:
-        raise Absent(f"expected one image {image}, got {len(found)} among {', '.join(names.values())[:200] or 'none'}")
-    axes = _axes(lanes[found[0]]["axistags"][()])
+    names = {name: file_name(_text(raw["filePath"][()])) for name, raw in lanes.items()}
+    lane = only([name for name, known in names.items() if known == image], names.values(), image)
+    axes = _axes(lanes[lane]["axistags"][()])
     axes += "c" * ("c" not in axes)
     labels = np.zeros(shape, np.uint8)
-    for block in file[f"PixelClassification/LabelSets/labels{found[0].removeprefix('lane')[-3:]}"].values():
+    for block in file[f"PixelClassification/LabelSets/labels{lane.removeprefix('lane')[-3:]}"].values():
         part = _columns_first(block, axes)
         bounds = re.findall(r"(\d+):(\d+)", _text(block.attrs["blockSlice"]))
         place = [slice(int(start), int(stop)) for start, stop in (bounds[axes.index(a)] for a in _kept(axes))]

@@ -8,38 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 from monai.utils import optional_import
 
-from medwsss.annotations.geometry import Absent, Shape, check_size, ellipse, outline, runs_to_pixels, through
+from medwsss.annotations.geometry import Shape, check_size, ellipse, file_name, only, outline, runs_to_pixels, through
 
 shapely, _ = optional_import("shapely")
 affinity, _ = optional_import("shapely.affinity")
 
 __all__ = ["coco", "cvat", "label_studio"]
 
-_SHOWN = 200  # characters of a list of names
-
-
-def _only(found: list[Any], names: Iterator[str], image: str) -> Any:
-    """What a file has for an image, by its name."""
-    if len(found) == 1:
-        return found[0]
-    told = f"expected one image {image}, got {len(found)} among {', '.join(names)[:_SHOWN] or 'none'}"
-    raise ValueError(told) if found else Absent(told)
-
-
-def _name(path: Any) -> str:
-    return PurePosixPath(str(path).replace("\\", "/")).name
-
 
 def cvat(root: Any, image: str, size: tuple[int, int]) -> Iterator[Shape]:
     """Of an XML "for images"."""
-    found = [each for each in root.iter("image") if _name(each.attrib["name"]) == image]
-    element = _only(found, (each.attrib["name"] for each in root.iter("image")), image)
+    found = [each for each in root.iter("image") if file_name(each.attrib["name"]) == image]
+    element = only(found, (each.attrib["name"] for each in root.iter("image")), image)
     check_size((element.get("width"), element.get("height")), size)
     for shape in element:
         told = shape.attrib
@@ -60,8 +45,8 @@ def cvat(root: Any, image: str, size: tuple[int, int]) -> Iterator[Shape]:
 
 def coco(content: dict[str, Any], image: str, size: tuple[int, int]) -> Iterator[Shape]:
     """Polygons, and masks in runs along columns, as lists or as text (six bits a character)."""
-    found = [each for each in content["images"] if _name(each["file_name"]) == image]
-    entry = _only(found, (str(each["file_name"]) for each in content["images"]), image)
+    found = [each for each in content["images"] if file_name(each["file_name"]) == image]
+    entry = only(found, (str(each["file_name"]) for each in content["images"]), image)
     check_size((entry.get("width"), entry.get("height")), size)
     names = {each["id"]: str(each["name"]) for each in content["categories"]}
     for annotation in content["annotations"]:
@@ -100,9 +85,9 @@ def _coco_runs(text: str) -> list[int]:
 
 def label_studio(tasks: Sequence[dict[str, Any]], image: str, size: tuple[int, int]) -> Iterator[Shape]:
     """Of the tasks of a JSON export, whose images are known by their names, with or without what an upload adds."""
-    names = [[_name(value) for value in each["data"].values() if isinstance(value, str)] for each in tasks]
+    names = [[file_name(value) for value in each["data"].values() if isinstance(value, str)] for each in tasks]
     found = [each for each, known in zip(tasks, names) if image in {n for k in known for n in (k, _uploaded(k))}]
-    task = _only(found, (name for known in names for name in known), image)
+    task = only(found, (name for known in names for name in known), image)
     kept = [each for each in task["annotations"] if not each.get("was_cancelled")]
     if len(kept) > 1:
         raise ValueError(f"expected one annotation of {image}, got {len(kept)}")

@@ -46,7 +46,6 @@ STOCK: dict[str, Any] = {
     "output_dir": "$@bundle_root + '/predictions'",
     "datalist": "$[{'image': path} for path in sorted(glob.glob(@dataset_dir + '/' + @pattern))]",
     "dataset": {"_target_": "Dataset", "data": "@datalist", "transform": "@preprocessing"},
-    "inferer": "$@slices if @spatial_dims == 2 else @windows",
     "postprocessing": {
         "_target_": "Compose",
         "transforms": [
@@ -142,7 +141,7 @@ def pack_run(run_dir: PathLike, output: PathLike | None = None) -> Path:
 def _inference(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The bundle's inference with the run's settings in it."""
     theirs = ConfigParser.load_config_file(str(path))
-    config = {**STOCK, **{key: theirs[key] for key in KEPT}, **settings}
+    config = {**STOCK, **{key: theirs[key] for key in KEPT}, "inferer": theirs["views"]["inferer"], **settings}
     config.pop("class_names", None)
     load, *rest = config["preprocessing"]["transforms"]
     steps = [{**load, "ensure_channel_first": False}, {"_target_": "EnsureChannelFirstd", "keys": "image"}, *rest]

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Print the folder that the variable nnUNet_extTrainer of the environment has to name::
+"""Print the folder where nnU-Net finds the trainer::
 
-export nnUNet_extTrainer=$(python -m medwsss nnunet)
-nnUNetv2_train 501 3d_fullres 0 -tr nnUNetTrainerSelfLabeling
+    export nnUNet_extTrainer=$(python -m medwsss nnunet)
+    nnUNetv2_train 501 3d_fullres 0 -tr nnUNetTrainerSelfLabeling
+
+Training and prediction both need the variable.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Single-precision functions for the kernel, written so that loops over them become vectors.
 
-The C library's are not vectorised here. They are inlined in :mod:`~medwsss.solvers.compiled.kernel`, and Numba's cache
-on disk watches that file alone: touch it after a change here.
+The C library's are not vectorised here. They are inlined in :mod:`~medwsss.solvers.compiled.kernel` and
+:mod:`~medwsss.solvers.compiled.cells`, and in Numba's cache on disk each file is watched by itself alone: after a
+change here delete ``__pycache__``, or the machine code of before goes on, with other last bits.
 """
 
 from __future__ import annotations
