@@ -84,8 +84,11 @@ def test_warm_up_ends_when_the_seeds_of_every_class_are_won_and_pauses_when_one_
     """σ of a seed of class 0 is 1/(1 + e⁻³), so −ln σ is ln(1 + e⁻³) = 0.049; of one of class 1 3.049."""
     loss, sure = the_loss(active=False), torch.zeros(1, 2, 2, 6)
     sure[:, 0] = 3
+    sure[..., 5] = -sure[..., 5]  # padding is nobody's seed
     loss(sure, [LABELS, GUIDE])
     assert loss.conclude(torch.device("cpu")) == pytest.approx([0.0486, 3.0486], abs=1e-4) and not loss.active
+    loss(sure / 15, [LABELS, GUIDE])  # ln(1 + e^0.2) = 0.798 is above ln 2
+    assert loss.conclude(torch.device("cpu"))[1] == pytest.approx(0.7981, abs=1e-4) and not loss.active
     loss(torch.zeros(1, 2, 2, 6), [LABELS, GUIDE])
     assert loss.conclude(torch.device("cpu")) == pytest.approx([math.log(2)] * 2) and loss.active
     loss(sure, [LABELS, GUIDE])
