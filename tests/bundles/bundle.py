@@ -16,11 +16,11 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 REPOSITORY = Path(__file__).parents[2]
 BUNDLE = REPOSITORY / "bundles" / "scribble"
 
-# two updates an epoch on two volumes, a validation and the first pseudo-labels in epoch 2
+# two updates an epoch on two volumes, the first pseudo-labels and a validation in epoch 2
 TINY: dict[str, Any] = {
     "epochs": 2,
     "warmup_epochs": 1,
-    "val_interval": 1,
+    "val_interval": "@epochs",
     "channels": [4, 8],
     "patch_size": [16, 16, 8],
     "samples_per_volume": 2,

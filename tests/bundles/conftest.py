@@ -20,9 +20,9 @@ def study(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(study, tmp_path_factory) -> Path:
-    """Output folder of a finished training."""
+    """Output folder of a finished training with two validations."""
     output = tmp_path_factory.mktemp("trained")
-    train(study, output)
+    train(study, output, val_interval=1)
     return output
 
 

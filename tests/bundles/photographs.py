@@ -16,12 +16,12 @@ from tests.bundles.bundle import REPOSITORY, execute
 
 BUNDLE = REPOSITORY / "bundles" / "scribble_2d"
 
-# two updates an epoch on four images, a validation and the first pseudo-labels in epoch 2
+# two updates an epoch on four images, the first pseudo-labels and a validation in epoch 2
 TINY: dict[str, Any] = {
     "num_classes": 2,
     "epochs": 2,
     "warmup_epochs": 1,
-    "val_interval": 1,
+    "val_interval": "@epochs",
     "patch_size": [32, 24],
     "batch_size": 2,
     "device": "cpu",

@@ -14,7 +14,7 @@ from tests.bundles.bundle import REPOSITORY, execute
 BUNDLE = REPOSITORY / "bundles" / "image_tags"
 TINY: dict[str, Any] = {
     "epochs": 2,
-    "val_interval": 1,
+    "val_interval": "@epochs",
     "channels": [4, 4],
     "strides": [2, 2],
     "patch_size": [32, 32],

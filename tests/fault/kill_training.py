@@ -42,7 +42,9 @@ def train_struck(
     sys.stdout = sys.stderr = open(os.devnull, "w")
     torch.set_num_threads(1)
     where = {"dataset_dir": str(study), "output_dir": str(output)}
-    flow = BUNDLES[of].workflow("train", **{**BUNDLES[of].TINY, "epochs": EPOCHS, **where, **overrides})
+    flow = BUNDLES[of].workflow(
+        "train", **{**BUNDLES[of].TINY, "epochs": EPOCHS, "val_interval": 1, **where, **overrides}
+    )
     flow.initialize()
     passed = 0
 
