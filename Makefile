@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: venv train test test-all lint bench figures
+.PHONY: venv train test test-all compiled lint bench figures
 venv: $(BIN)/.installed
 
 $(BIN)/.installed: setup.cfg constraints.txt
@@ -11,13 +11,18 @@ $(BIN)/.installed: setup.cfg constraints.txt
 train: venv
 	$(BIN)/python -m monai.bundle run training --config_file bundles/scribble/train.json
 
-# A file's tests stay in one process, which makes what they share once
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
-test: lint
+# A file's tests stay in one process, which makes what they share once. By name the longest files (bundles) come early;
+# xdist would begin with those of most tests, which are short, and end in one process with a long one.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+test: lint compiled
 	$(PYTEST) -m "not longest"
 
-test-all: lint
+test-all: lint compiled
 	$(PYTEST)
+
+# The solver's loops, once and beside lint (make -j2), and not by each of the tests' processes for itself
+compiled: venv
+	$(BIN)/python -m pytest tests/solvers/test_extension.py -k known_terms_are_compiled
 
 lint: venv
 	$(BIN)/black -q --check --diff -l 120 medwsss data_prep tests

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from configparser import ConfigParser
@@ -16,6 +15,7 @@ import pytest
 
 from medwsss.__main__ import COMMANDS, main
 from tests.bundles.runs import write_run
+from tests.toy_training import Typed
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -75,11 +75,11 @@ def test_infer_from_anywhere_with_a_bad_file_among_good_ones(tmp_path):
         nib.save(nib.Nifti1Image(np.ones((9, 8, 3), np.int16), np.eye(4)), tmp_path / "images" / f"{name}.nii.gz")
     damaged = tmp_path / "images" / "a.nii.gz"
     damaged.write_bytes(damaged.read_bytes()[:-9])
-    words = ["-m", "medwsss", "infer", str(run), "images", "--output_dir", "20240501", "--device", "cpu"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    ended = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, env=environment)
+    words = ["medwsss", "infer", run, "images", "--output_dir", "20240501", "--device", "cpu"]
+    ended = Typed(words, tmp_path)
+    _, errors = ended.communicate()
     assert ended.returncode == 1
-    last = ended.stderr.rstrip().splitlines()[-1]
+    last = errors.rstrip().splitlines()[-1]
     assert last.startswith("error: 1 predicted, 1 failed: ") and "a.nii.gz" in last
     assert [path.name for path in (tmp_path / "20240501").iterdir()] == ["b_pred.nii.gz"]
 

@@ -31,6 +31,7 @@ from monai.transforms import Compose, RandFlipd, RandGaussianNoised
 
 from medwsss.handlers import BestModel, EpochSeeder, FullCheckpoint, NonFiniteGuard
 
+REPOSITORY = Path(__file__).parents[1]
 EPOCHS = 6
 CASES = 6  # in batches of 2: three iterations an epoch
 
@@ -170,11 +171,11 @@ def in_process(target: Callable, *args: Any, **kwargs: Any) -> int:
     return process.exitcode
 
 
-def _type(words: Sequence[str], output: Path, environment: dict[str, str]) -> None:
-    """``python -m`` these words; what is printed goes to ``output/printed`` and ``output/errors``."""
+def _type(words: Sequence[str], folder: Path, output: Path, environment: dict[str, str]) -> None:
+    """``python -m`` these words in a folder; what is printed goes to ``output/printed`` and ``output/errors``."""
     for number, name in ((1, "printed"), (2, "errors")):
         os.dup2(os.open(output / name, os.O_WRONLY | os.O_CREAT), number)
-    os.chdir(Path(__file__).parents[1])
+    os.chdir(folder)
     os.environ.update(environment)
     torch.set_num_threads(1)
     sys.argv = [*words]
@@ -188,16 +189,17 @@ def _type(words: Sequence[str], output: Path, environment: dict[str, str]) -> No
 class Typed:
     """``python -m`` these words, with the interface of :class:`subprocess.Popen`, where nothing is imported anew."""
 
-    def __init__(self, words: Sequence[object], **environment: object) -> None:
-        self.folder = tempfile.TemporaryDirectory()
-        arguments = list(map(str, words)), Path(self.folder.name), {k: str(v) for k, v in environment.items()}
+    def __init__(self, words: Sequence[object], folder: Path = REPOSITORY, **environment: object) -> None:
+        self.printed = tempfile.TemporaryDirectory()
+        told = {name: str(value) for name, value in environment.items()}
+        arguments = list(map(str, words)), folder, Path(self.printed.name), told
         self.process = processes.Process(target=_type, args=arguments)
         self.process.start()
 
     def communicate(self) -> tuple[str, str]:
         """Wait for its end; what it printed, and errors."""
         self.process.join()
-        return tuple((Path(self.folder.name) / name).read_text() for name in ("printed", "errors"))
+        return tuple(Path(self.printed.name, name).read_text() for name in ("printed", "errors"))
 
     @property
     def returncode(self) -> int | None:

@@ -21,8 +21,8 @@ from medwsss.losses import (
     SumLoss,
 )
 from medwsss.terms import GridNeighborhood
-from tests.bundles.bundle import command
-from tests.toy_training import processes
+from tests.bundles.bundle import command, words_of
+from tests.toy_training import Typed, free_port, processes
 
 LOSSES = {
     "seeds": PartialCrossEntropyLoss,
@@ -93,14 +93,28 @@ def test_one_step_equals_that_of_one_process(tmp_path):
         assert moved > 1e-2
 
 
-@pytest.mark.slow
-def test_the_overlay_trains_on_two(study, tmp_path):
-    """Every process sees its half of the data, one of them writes."""
+def ranks(*arguments, **options):
+    """Two processes as the launcher starts them: what they printed."""
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": 2}
+    words = words_of(*arguments, **options)
+    return [Typed(words, **place, RANK=rank, LOCAL_RANK=rank) for rank in (0, 1)]
+
+
+def launched(*arguments, **options):
+    """The launcher itself."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    output = tmp_path / "out"
-    process = command(study, output, "train", "multi_gpu_train", launcher=launcher, batch_size=1)
-    printed, errors = process.communicate()
-    assert process.returncode == 0, errors[-3000:]
+    return [command(*arguments, launcher=launcher, **options)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [ranks, pytest.param(launched, marks=pytest.mark.longest)])
+def test_the_overlay_trains_on_two(study, tmp_path, start):
+    """Every process sees its half of the data, one of them writes."""
+    output, printed = tmp_path / "out", ""
+    for process in start(study, output, "train", "multi_gpu_train", batch_size=1):
+        text, errors = process.communicate()
+        assert process.returncode == 0, errors[-3000:]
+        printed += text
     assert printed.count("Validation, best epoch") == 1  # rank 0's report, no one else's
     assert printed.count("3 items") == 1
     report = json.loads((output / "report.json").read_text())

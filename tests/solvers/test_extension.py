@@ -42,7 +42,7 @@ def test_the_default_solver_runs_and_says_what_ran(own_terms, cross_entropy, rel
     logits, guide, scribble = batch_of(2, 3, (10, 12))
     energy = SelfLabelingEnergy(cross_entropy, relaxation, GridNeighborhood(bandwidth=0.5), eta=0.5, lam=2.0)
     # as low as the paper's solver comes, with 2 % for where each of them stops
-    slow = GradientDescent(energy, steps=2000, learning_rate=0.05)(logits.double(), guide, scribble)
+    slow = GradientDescent(energy, steps=400, learning_rate=0.25)(logits.double(), guide, scribble)
     for dtype, why in ((torch.float32, f"the compiled step has no {lacking}"), (torch.float64, "cpu, float64")):
         solution = NaturalGradient(energy)(logits.to(dtype), guide, scribble)
         assert (solution.energy.diff(dim=0) <= 0).all() and (solution.energy[-1] < solution.energy[0]).all()

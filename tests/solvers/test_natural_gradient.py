@@ -43,17 +43,18 @@ def is_monotone(solution: Solution) -> bool:
     return bool((solution.energy.diff(dim=0) <= 0).all())
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # the compiled and the plain step
 @pytest.mark.parametrize("cross_entropy, relaxation", COMBINATIONS)
-def test_ends_below_two_hundred_plain_steps(cross_entropy: str, relaxation: str, dtype: torch.dtype) -> None:
-    logits, guide, scribble = smooth_inputs(batch=2, size=(24, 24))
-    inputs = logits.to(dtype), guide, scribble
+def test_ends_below_two_hundred_plain_steps(cross_entropy: str, relaxation: str) -> None:
+    logits, guide, scribble = smooth_inputs(batch=2)
     energy = SelfLabelingEnergy(cross_entropy, relaxation, GridNeighborhood(bandwidth=9.0))
-    solution = NaturalGradient(energy)(*inputs)
-    assert is_monotone(solution)
-    assert (solution.energy[-1] <= GradientDescent(energy)(*inputs).energy[-1]).all()
-    own = energy.bind(*inputs).value(solution.labels)  # what it says is what it returns
-    torch.testing.assert_close(own, solution.energy[-1], rtol=1e-5, atol=0)
+    plain = GradientDescent(energy)(logits, guide, scribble).energy[-1]
+    for dtype in (torch.float32, torch.float64):  # the compiled and the plain step
+        inputs = logits.to(dtype), guide, scribble
+        solution = NaturalGradient(energy)(*inputs)
+        assert is_monotone(solution)
+        assert (solution.energy[-1] <= plain).all()
+        own = energy.bind(*inputs).value(solution.labels)  # what it says is what it returns
+        torch.testing.assert_close(own, solution.energy[-1], rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("cross_entropy, relaxation", COMBINATIONS)
@@ -97,8 +98,12 @@ def test_all_quadratic_against_a_direct_solve(size: tuple[int, ...]) -> None:
     torch.testing.assert_close(solution.labels.reshape(3, -1).T, torch.from_numpy(exact), atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("relaxation", RELAXATIONS)
-@pytest.mark.parametrize("cross_entropy", PAPERS)
+# no pair is left to tell relaxations apart, of which each is once there
+@pytest.mark.parametrize(
+    "cross_entropy, relaxation",
+    [(name, "collision_divergence") for name in PAPERS]
+    + [("collision_cross_entropy", name) for name in RELAXATIONS if name != "collision_divergence"],
+)
 def test_without_pairs_each_voxel_minimises_its_unary(cross_entropy: str, relaxation: str) -> None:
     logits, guide, scribble = smooth_inputs(size=(6, 7))
     logits[:, 0] += 1.0
