@@ -13,7 +13,7 @@ train: venv
 
 # A file's tests stay in one process, which makes what they share once. By name the longest files (bundles) come early;
 # xdist would begin with those of most tests, which are short, and end in one process with a long one.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: lint compiled
 	$(PYTEST) -m "not longest"
 

@@ -6,9 +6,16 @@ from pathlib import Path
 import pytest
 
 from data_prep.phantom import make_phantom_study
-from tests.bundles.bundle import train
+from tests.bundles.bundle import blank_pictures, train
 from tests.bundles.photographs import train as train_on_photographs
 from tests.bundles.photographs import write_study
+
+
+@pytest.fixture
+def without_pictures():
+    """For tests of other things."""
+    with blank_pictures():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -180,6 +180,7 @@ def test_refused_override_name():
         check_override_names([*COMMAND, "--epoch", "3"])
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize(
     "damage, told",
     [(no_seeds, "expected seeds, got none: .*training_001"), (unseeded_class, r"in the whole list of classes \[4\]")],
@@ -194,6 +195,7 @@ def test_warned_of_before_training(damaged, tmp_path, damage, told):
     execute(flow)  # and it trains
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_volume_smaller_than_the_patch_works(study, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)

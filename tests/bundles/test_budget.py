@@ -15,7 +15,7 @@ from medwsss.bundle.command_line import cause_of
 from tests.bundles.bundle import TINY, execute, workflow
 
 assert fit_epochs  # which the configuration names
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.usefixtures("without_pictures")]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from tests.bundles.test_training import of
 from tests.fault.kill_training import EPOCHS, kill_and_compare, outcome, train_struck
 from tests.toy_training import Typed, in_process
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 @pytest.mark.slow
 def test_the_command_twice(study, tmp_path):

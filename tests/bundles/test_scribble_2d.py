@@ -41,6 +41,7 @@ def test_pseudo_labels_begin_after_warm_up(photographs, tmp_path):
     assert (tmp_path / "model.pt").exists() and list((tmp_path / "pictures").iterdir())
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_held_out_seeds(photographs, tmp_path):
     flow = train(photographs, tmp_path, held_out_share=0.4)
     assert {"held_out_network", "held_out_pseudo_label"} <= of(flow, "train#trainer").state.metrics.keys()
@@ -49,6 +50,7 @@ def test_held_out_seeds(photographs, tmp_path):
     assert aside.any() and not seed_mask(batch["scribble"])[aside].any()
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("method", ["pce", "gd", "full"])
 def test_methods(photographs, tmp_path, method):
     flow = workflow(
@@ -65,6 +67,7 @@ def test_methods(photographs, tmp_path, method):
     assert (batch["scribble"] == UNLABELED).any() == (method != "full")
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.filterwarnings(f"ignore:{FROM_SCRATCH}")
 @pytest.mark.parametrize("overlay, changes", [("mobilenetv2", {}), ("vit", VIT)])
 def test_networks(photographs, tmp_path, overlay, changes):
@@ -73,6 +76,7 @@ def test_networks(photographs, tmp_path, overlay, changes):
     assert of(flow, "train#trainer").state.metrics["solver_steps"] >= 1
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize(
     "name, value",
     [("solve_stride", 4), ("connectivity", 2), ("relaxation", "quadratic"), ("cross_entropy", "cross_entropy"),
@@ -83,6 +87,7 @@ def test_names_one_may_override(photographs, tmp_path, name, value):
     assert of(flow, "train#trainer").state.metrics["solver_steps"] >= 1
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_solving_at_a_stride_has_a_coarser_problem(photographs, tmp_path):
     flow = train(photographs, tmp_path, epochs=1, warmup_epochs=0, solve_stride=4)
     assert of(flow, "energy").lam == 6 / 4
@@ -90,6 +95,7 @@ def test_solving_at_a_stride_has_a_coarser_problem(photographs, tmp_path):
     assert batch["label"]["pseudo_label"].shape == (2, 32, 24)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_it_learns(photographs, tmp_path):
     settings = {"epochs": 4, "val_interval": 4, "samples_per_volume": 6, "learning_rate": 0.01, "scales": [0.75, 1.25]}
     flow = train(photographs, tmp_path, **settings, test_scales=[1.0])

@@ -55,6 +55,7 @@ def test_pseudo_labels_begin_after_warm_up(study, tmp_path):
     assert metrics["solver_steps"] >= 1
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_held_out_seeds(study, tmp_path):
     """They ride along with the scribble, never train, and score network and pseudo-labels."""
     flow = train(study, tmp_path, held_out_share=0.4)
@@ -69,6 +70,7 @@ def test_held_out_seeds(study, tmp_path):
         assert torch.equal(outside, batch["scribble"] == VOID)  # augmented alike
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("share", [0.0, 0.4])
 def test_a_list_without_masks(study, tmp_path, share):
     """Nothing or held-out strokes to validate on; the model is the last epoch's, or the best of those."""
@@ -131,6 +133,7 @@ def test_slices(trained_slices):
     assert len(losses(trained_slices)) == 6
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("method, dims", [("pce", 3), ("gd", 2), ("full", 3)])
 def test_methods(study, tmp_path, method, dims):
     changes = {k: v for k, v in TINY.items() if k != "warmup_epochs"}  # the overlay's business
@@ -144,6 +147,7 @@ def test_methods(study, tmp_path, method, dims):
         assert not (batch["scribble"] == UNLABELED).any()
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize(
     "options",
     [
@@ -197,6 +201,7 @@ def write_study(folder, suffix, shape, spacing=1.0, seedless=()):
     return folder
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("suffix", [".png", ".nii.gz"])
 def test_flat_images(tmp_path, suffix):
     study = write_study(tmp_path, suffix, (24, 20))
@@ -207,6 +212,7 @@ def test_flat_images(tmp_path, suffix):
     assert of(flow, "validate#evaluator").state.best_metric > 0.5  # no network that guesses gets there
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_case_without_seeds(tmp_path):
     """Warned of, and worth 0: no batch is skipped, no loss is NaN."""
     study = write_study(tmp_path, ".nii", (16, 16, 8), seedless=[1])

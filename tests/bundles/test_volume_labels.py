@@ -19,6 +19,8 @@ from tests.fault.kill_training import kill_and_compare
 VOLUME = {"labels": "volume", "patches_from": "everywhere", "warmup_epochs": 0, "refreshes": 0, "keep_labels": True}
 UNTURNED = {"affine_prob": 0.0, "flip_prob": 0.0, "batch_size": 1}
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 @pytest.mark.parametrize("sizes", [TINY, TINY_2D], ids=["volumes", "slices"])
 def test_labels_are_those_of_the_volume(study, tmp_path, sizes):

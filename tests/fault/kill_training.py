@@ -22,7 +22,7 @@ from ignite.engine import Events
 
 from data_prep.phantom import make_phantom_study
 from tests.bundles import bundle, tags
-from tests.bundles.bundle import execute
+from tests.bundles.bundle import blank_pictures, execute
 from tests.toy_training import in_process, observed_writes, processes
 
 # the server that processes are forked from imports everything once
@@ -56,7 +56,7 @@ def train_struck(
 
     trainer = flow.parser.get_parsed_content("train#trainer")
     trainer.add_event_handler(Events.ITERATION_STARTED | Events.ITERATION_COMPLETED, point)
-    with observed_writes(point):
+    with observed_writes(point), blank_pictures():
         execute(flow)
     if not number:
         (output / "points").write_text(str(passed))
