@@ -11,8 +11,7 @@ from ignite.engine import Engine
 from monai.engines.utils import IterationEvents
 from monai.utils import CommonKeys
 
-from medwsss.keys import LOGITS, PRIOR, SCORES, SCRIBBLE, VOID
-from medwsss.losses.tags import tagged_maps
+from medwsss.keys import LOGITS, PRIOR, SCORES, SCRIBBLE, TAGS, VOID
 from medwsss.networks.resampling import resample
 from medwsss.terms.activation_maps import max_normalize, present_classes, prior_map, seed_map
 from medwsss.terms.pooling import average
@@ -79,11 +78,11 @@ class CamSeedHandler:
         state.output[CommonKeys.PRED], targets[SCORES] = heads[LOGITS], heads[SCORES]
         if state.epoch <= self.warmup_epochs or not heads[SCORES].isfinite().all():
             return  # what is not finite is the guard's to skip and to name
-        size = list(heads[LOGITS].shape[2:])
-        maps = tagged_maps(resample(heads[SCORES].float(), size, align_corners=False), targets)
-        present = present_classes(average(maps.scores, maps.exists), maps.tags)
-        cam = max_normalize(maps.scores, maps.exists) * present.reshape(*present.shape, *[1] * len(size))
+        size, tags, exists = list(heads[LOGITS].shape[2:]), targets[TAGS], targets[SCRIBBLE] != VOID
+        scores = resample(heads[SCORES][:, -tags.shape[1] :].float(), size, align_corners=False)
+        present = present_classes(average(scores, exists), tags)
+        cam = max_normalize(scores, exists) * present.reshape(*present.shape, *[1] * len(size))
         foreground = self.threshold(state.epoch, state.max_epochs)
         seeds = seed_map(cam, present, foreground, self.low, self.background).to(torch.uint8)
         targets[PRIOR] = prior_map(cam, present, self.kind, self.alpha, self.background)
-        targets[SCRIBBLE] = torch.where(targets[SCRIBBLE] == VOID, VOID, seeds)
+        targets[SCRIBBLE] = torch.where(exists, seeds, VOID)
