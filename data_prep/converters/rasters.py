@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes on the earth (GeoTIFF), one or a folder of them, with a layer of points, lines or polygons that have a class::
+"""Scenes (GeoTIFF, or pictures with a world file), one or a folder of them, with a layer of points, lines or polygons
+that have a class::
 
     python -m data_prep rasters --images scene.tif --strokes labels.gpkg --class-attribute class --output STUDY
     python -m data_prep rasters --images scenes --strokes roads.geojson --class-attribute kind \\
@@ -8,7 +9,8 @@
 
 The layer may be GeoPackage, GeoJSON, a shapefile or FlatGeobuf in any reference system, or a raster of labels, each
 connected area of which is a feature. A point is one pixel, a line at least the pixels that it runs through, --width
-metres if that is more. Pixels of two classes are unlabelled, pixels without data are void.
+metres if that is more. Pixels of two classes are unlabelled, pixels without data are void. A picture without a place
+may have a layer in its pixels, with rows from 0 downwards, or below 0 as QGIS has them; --width is in pixels then.
 
 Scenes are cut into chips, of which those with labels are written, each a GeoTIFF in its place. A part of the labels
 validates: whole chips (--split blocks), from which labels that train are at least --gap pixels apart, or features
@@ -32,7 +34,7 @@ from data_prep.engine.splits import SECTIONS
 from data_prep.formats.chips import Chip, chip_files
 from data_prep.formats.encoding import TIFF
 from data_prep.formats.folds import apart, balanced_folds, held_apart
-from data_prep.formats.scenes import check_alike, choose_bands, find_scenes, grid, outside, void_of
+from data_prep.formats.scenes import check_alike, choose_bands, find_scenes, frame, grid, outside, void_of
 from medwsss.keys import UNLABELED, VOID
 from medwsss.rasters.bands import BANDS, BandStatistics
 from medwsss.rasters.features import Features, class_table, read_features
@@ -48,7 +50,7 @@ _TRAINING, _VALIDATION = "training", "validation"
 class Options(StudyOptions):
     """Of the command."""
 
-    images: Path = path_option("a GeoTIFF, or a folder of them; only read")
+    images: Path = path_option("a GeoTIFF or a picture, or a folder of them; only read")
     strokes: Path = path_option("layer of features with a class, or a raster of labels", metavar="FILE")
     class_attribute: str | None = option("field of the layer that says the class", default=None, metavar="FIELD")
     classes: tuple[str, ...] | None = option(
@@ -86,7 +88,8 @@ def run(options: Options) -> int:
     table = None if options.classes is None else class_table(options.classes)
     if table is not None and suffix_of(options.strokes).lower() in TIFF:
         table = _numbers(table, options.strokes)
-    layer = read_features(options.strokes, options.class_attribute, table, options.layer, options.strokes_crs)
+    placed = Georeference.of(scenes[0]).placed
+    layer = read_features(options.strokes, options.class_attribute, table, options.layer, options.strokes_crs, placed)
     chips = _in_sections(list(_chips(scenes, bands, layer, options)), layer, options)
     statistics = BandStatistics.of(scenes, bands, options.nodata)
     if statistics.dead:
@@ -121,7 +124,7 @@ def _chips(scenes: Sequence[Path], bands: tuple[int, ...], layer: Features, opti
         one_hot = np.eye(len(layer.names))[layer.classes[first]]
         held = np.isin(layer.numbers, numbers[balanced_folds(one_hot, options.folds, options.seed) == options.fold - 1])
     for scene in scenes:
-        place = Georeference.of(scene)
+        place = frame(scene, layer)
         features = widen(layer.to_crs(place.crs), place, options.width)
         burnt = burn(features, place)
         conflicts, reached = conflicts + burnt.conflicts, np.union1d(reached, burnt.inside)

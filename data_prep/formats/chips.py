@@ -6,6 +6,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from data_prep.formats.encoding import encode_labels
 from medwsss.keys import IMAGE, SCRIBBLE
 from medwsss.rasters.georeference import Georeference
 from medwsss.study.grid import Grid
-from medwsss.study.readers.rasters import opened
+from medwsss.study.readers.parts import opened
+from medwsss.study.readers.rasters import open_tiff
 
 rasterio, _ = optional_import("rasterio")
 
@@ -56,7 +58,7 @@ def chip_files(chip: Case) -> Files:
     affine = np.array([[a, b, 0, c], [d, e, 0, f], [0, 0, 1, 0], [0, 0, 0, 1.0]])
     image = File(".tif", cut(source, chip.row, chip.column, chip.shape, chip.bands, chip.nodata))
     grid = Grid(chip.shape[::-1], affine, crs=place.crs)
-    return {IMAGE: image, SCRIBBLE: encode_labels(chip.labels.T[None], source, grid)}
+    return {IMAGE: image, SCRIBBLE: encode_labels(chip.labels.T[None], Path(chip.name + image.suffix), grid)}
 
 
 def cut(
@@ -85,7 +87,7 @@ def cut(
         profile: dict[str, Any] = {"crs": raster.crs, "transform": place.affine, "dtype": raster.dtypes[0]}
         profile |= {"count": len(bands), "height": shape[0], "width": shape[1], "compress": "deflate"}
         profile |= {"nodata": raster.nodata if nodata is None else nodata}
-        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), memory.open(driver="GTiff", **profile) as part:
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), open_tiff(memory.name, "w", **profile) as part:
             part.write(raster.read(list(bands), window=window))
             if alphas or flags == {"per_dataset"}:
                 part.write_mask(raster.read(alphas[0], window=window) if alphas else raster.dataset_mask(window=window))

@@ -16,6 +16,7 @@ from PIL import Image
 from data_prep.engine.sources import File
 from medwsss.study.grid import Grid, is_nifti
 from medwsss.study.readers import suffix_of
+from medwsss.study.readers.rasters import open_tiff
 
 rasterio, _ = optional_import("rasterio")
 
@@ -72,6 +73,6 @@ def _raster(rows: np.ndarray, grid: Grid) -> File:
     size = {"height": rows.shape[0], "width": rows.shape[1], "count": 1, "dtype": "uint8"}
     place = {"transform": rasterio.Affine(a, b, c, d, e, f), "crs": grid.crs}
     with rasterio.MemoryFile() as memory:
-        with memory.open(driver="GTiff", compress="deflate", **size, **place) as raster:
+        with open_tiff(memory.name, "w", compress="deflate", **size, **place) as raster:
             raster.write(rows, 1)
         return File(".tif", memory.read())

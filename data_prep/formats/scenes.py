@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +17,37 @@ from medwsss.rasters.features import Features
 from medwsss.rasters.georeference import Georeference, reproject
 from medwsss.study.problems import raise_problems
 from medwsss.study.readers import stem_of
-from medwsss.study.readers.rasters import opened, read_window
+from medwsss.study.readers.parts import is_raster, opened, read_window
 
-__all__ = ["check_alike", "choose_bands", "find_scenes", "grid", "outside", "void_of"]
+__all__ = ["check_alike", "choose_bands", "find_scenes", "frame", "grid", "outside", "void_of"]
 
+_UPWARDS = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 _GROUND = 0.05  # by which pixels of scenes may differ in size
 
 
 def find_scenes(images: Path) -> list[Path]:
-    """The files.
+    """The files: of a folder with TIFF only those, as pictures beside them are previews.
 
     Raises:
-        ValueError: for none.
+        ValueError: for none, and for several of which one has no place: no layer says which it is drawn on.
     """
-    if images.is_file():
-        return [images]
-    found = [path for path in visible(images, "*") if is_tiff(path)] if images.is_dir() else []
+    files = [images] if images.is_file() else visible(images, "*") if images.is_dir() else []
+    found = [path for path in files if is_tiff(path)] or [path for path in files if is_raster(path)]
     if not found:
-        raise ValueError(f"expected a GeoTIFF or a folder with some (--images), got {images}")
+        raise ValueError(f"expected a GeoTIFF or a picture, or a folder with some (--images), got {images}")
+    if len(found) > 1 and (lost := [path for path in found if not Georeference.of(path).placed]):
+        raise ValueError(
+            f"expected scenes that say where they lie, as one layer is for all, got {len(lost)} of {len(found)} that "
+            f"don't, {lost[0]} first: python -m data_prep strokes --images {images} reads strokes of pictures, each by "
+            "its name, for python -m data_prep folder --scribbles"
+        )
     return found
+
+
+def frame(scene: Path, layer: Features) -> Georeference:
+    """Where a scene lies for a layer; one without a place at its pixels, rows below 0 if strokes are (as in QGIS)."""
+    place = Georeference.of(scene)
+    return replace(place, transform=_UPWARDS) if not place.placed and layer.bounds[3] <= 0 else place
 
 
 def choose_bands(scene: Path, wanted: Sequence[str] | None) -> tuple[int, ...]:
@@ -72,13 +85,15 @@ def check_alike(scenes: Sequence[Path], bands: Sequence[int]) -> None:
             told = [" x ".join(f"{size:.3g}" for size in each.pixel) for each in (first, place)]
             problems.append(f"expected pixels of {told[0]} m on the ground as in {scenes[0]}, got {told[1]} in {scene}")
     raise_problems(problems)
+    if not first.placed:
+        print(f"note: {scenes[0]} has no place on the earth: strokes are taken to be drawn on its pixels")
     if first.in_degrees:
         print(f"note: {scenes[0]} lies in degrees; distances between pixels then are not those on the ground")
 
 
 def outside(scenes: Sequence[Path], layer: Features) -> str:
     """Why no feature lies in an image: both extents, in both systems."""
-    place = Georeference.of(scenes[0])
+    place = frame(scenes[0], layer)
     x0, y0, x1, y1 = layer.bounds
     told = f"x {x0:g} … {x1:g}, y {y0:g} … {y1:g}"
     if layer.crs and place.crs:

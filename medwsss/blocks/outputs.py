@@ -45,7 +45,7 @@ def class_map(y: np.ndarray, task: str) -> np.ndarray:
 def finish_case(folder: Path, plan: Plan, index: int) -> Path | None:
     """Write the class map of a case whose blocks are done; of a zarr image there is none, as it may be of any size.
 
-    A GeoTIFF is written block by block, a map of another format as a whole, a byte a voxel.
+    A GeoTIFF, which predictions are, is written block by block, a map of another format as a whole, a byte a voxel.
 
     Returns:
         the file, or ``None``.
@@ -62,8 +62,9 @@ def finish_case(folder: Path, plan: Plan, index: int) -> Path | None:
         for _ in _maps(folder, plan, case):
             pass
         return None
-    output = folder / f"{case.name}_{plan.task}{output_suffix(image)}"
-    if suffix in (".tif", ".tiff"):
+    scene = suffix in (".tif", ".tiff") or plan.task == "infer"  # of a picture, too
+    output = folder / f"{case.name}_{plan.task}{'.tif' if scene else output_suffix(image)}"
+    if scene:
         with RasterWriter(output, image, plan.class_names) as writer:
             for window, labels in _maps(folder, plan, case):
                 writer.write(labels[None], *(low for low, _ in window.core))

@@ -18,7 +18,7 @@ from monai.utils import ImageMetaKey, optional_import
 from medwsss.study.grid import Grid, is_nifti
 from medwsss.study.integrity import verify
 from medwsss.study.readers import loader, suffix_of
-from medwsss.study.readers.rasters import load_window, opened
+from medwsss.study.readers.parts import load_window, opened
 from medwsss.study.windows import Box
 
 zarr, has_zarr = optional_import("zarr")

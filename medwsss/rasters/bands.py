@@ -15,7 +15,7 @@ from torch import Tensor
 from medwsss.files import read_json
 from medwsss.keys import IMAGE
 from medwsss.study.datalist import load_datalist
-from medwsss.study.readers.rasters import opened, read_window
+from medwsss.study.readers.parts import opened, read_window
 from medwsss.study.windows import spread
 
 __all__ = ["BANDS", "BandStatistics", "band_numbers", "read_bands"]

@@ -101,6 +101,7 @@ def read_features(
     classes: Mapping[str, str] | None = None,
     layer: str | None = None,
     crs: str | None = None,
+    placed: bool = True,
 ) -> Features:
     """The features of a layer: GeoPackage, GeoJSON (RFC 7946, or with its own ``crs``), shapefile, FlatGeobuf.
 
@@ -113,6 +114,8 @@ def read_features(
             :py:func:`class_table`; default: the values there are, in order.
         layer: of a file of several.
         crs: reference system, where the file does not say it.
+        placed: whether the raster they are for lies on the earth; else coordinates are its pixels, whatever reference
+            system the file has, which a GIS gives to what is drawn on a picture.
 
     Raises:
         ImportError: with the command that installs what is missing.
@@ -124,8 +127,8 @@ def read_features(
     if raster and classes is None:
         raise ValueError(f"expected classes as NAME=VALUE of a label raster, got none for {path}")
     geometries, values, found = _of_raster(path, classes or {}) if raster else _of_layer(path, attribute, layer)
-    crs = found or crs
-    if crs is None and not raster:
+    crs = (found or crs) if placed else None
+    if crs is None and placed and not raster:
         raise ValueError(
             f"expected a layer that says its reference system, got none in {path} (a shapefile without its .prj?): "
             "--strokes-crs EPSG:… says it"

@@ -11,7 +11,7 @@ import numpy as np
 from monai.config import PathLike
 from monai.utils import optional_import
 
-from medwsss.study.readers.rasters import opened
+from medwsss.study.readers.parts import opened
 
 rasterio, _ = optional_import("rasterio")
 warp, _ = optional_import("rasterio.warp")
@@ -59,6 +59,11 @@ class Georeference:
         with opened(path) as raster:
             crs = raster.crs.to_wkt() if raster.crs else None
             return cls(tuple(raster.shape), tuple(map(float, raster.transform[:6])), crs)  # type: ignore[arg-type]
+
+    @property
+    def placed(self) -> bool:
+        """Whether it says anything of its place: a picture doesn't, unless a world file is beside it."""
+        return self.crs is not None or self.transform != Georeference(self.shape).transform
 
     @property
     def affine(self) -> Any:

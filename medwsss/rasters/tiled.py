@@ -21,8 +21,7 @@ from medwsss.networks.reach import reach_of
 from medwsss.rasters.bands import BandStatistics, band_numbers
 from medwsss.rasters.georeference import Georeference
 from medwsss.rasters.writer import BLOCK, RasterWriter
-from medwsss.study.readers import suffix_of
-from medwsss.study.readers.rasters import read_window
+from medwsss.study.readers.parts import is_raster, read_window
 from medwsss.study.windows import Window, windows
 
 __all__ = ["RasterPredictor"]
@@ -33,7 +32,7 @@ _GLOBAL_HALO = 128  # around a part, where the whole image has a say in each lab
 
 
 class RasterPredictor:
-    """A trained network on GeoTIFF scenes, part by part, to maps that a GIS opens.
+    """A trained network on scenes, GeoTIFF or pictures, part by part, to maps that a GIS opens.
 
     A part is looked at with as much around it as the network looks at, and begins where its strides do: class
     probabilities are those of the whole scene, but for rounding. Where the whole scene has a say (instance norms,
@@ -89,10 +88,10 @@ class RasterPredictor:
         Raises:
             ValueError: after all, naming the images that could not be predicted.
         """
-        failures = []
+        failures, placeless = [], 0
         for item in items:
             try:
-                self.predict(item)
+                placeless += not self.predict(item)
             except (ValueError, OSError, RuntimeError) as error:  # the others are to be predicted
                 text = " ".join(str(error).split())
                 failures.append(text if str(item[IMAGE]) in text else f"{text} in {item[IMAGE]}")
@@ -100,21 +99,28 @@ class RasterPredictor:
         if failures:
             done = len(items) - len(failures)
             raise ValueError(f"{done} predicted, {len(failures)} failed: {'; '.join(failures)}")
+        if placeless:
+            logger.info(
+                "%d of them say no reference system: their maps lie on their pixels, not on the earth.", placeless
+            )
         logger.info("%d predicted, 0 failed.", len(items))
 
-    def predict(self, item: Mapping[str, Any]) -> None:
+    def predict(self, item: Mapping[str, Any]) -> bool:
         """Write the maps of one scene, whole or not at all.
 
+        Returns:
+            whether the scene says where on the earth it lies.
+
         Raises:
-            ValueError: naming the image, for one that is no GeoTIFF of the bands that the network was trained with.
+            ValueError: naming the image, for one that is no raster of the bands that the network was trained with.
         """
         image = str(item[IMAGE])
-        if suffix_of(image).lower() not in (".tif", ".tiff"):
-            raise ValueError(f"expected a GeoTIFF, got {image}: gdal_translate makes one")
+        if not is_raster(image):
+            raise ValueError(f"expected a GeoTIFF or a picture, got {image}: gdal_translate makes one")
         bands = band_numbers(image, self.statistics.names)
         logger.info("Bands %s of %s.", ", ".join(map(str, bands)), image)
-        shape = Georeference.of(image).shape
-        parts = list(windows(shape, [self.core] * 2, [self.halo] * 2))
+        place = Georeference.of(image)
+        parts = list(windows(place.shape, [self.core] * 2, [self.halo] * 2))
         with ExitStack() as stack:
             names = {"uncertainty": ["uncertainty"], "probabilities": self.class_names}
             writers = [stack.enter_context(RasterWriter(item[OUTPUT], image, self.class_names))]
@@ -125,6 +131,7 @@ class RasterPredictor:
             for window in tqdm(parts, desc=image, disable=None if len(parts) > 1 else True):
                 for writer, values in zip(writers, self._maps(image, bands, window, sizes)):
                     writer.write(values, window.core[0][0], window.core[1][0])
+        return place.crs is not None
 
     def _maps(self, image: str, bands: Sequence[int], window: Window, sizes: Sequence[int]) -> Iterator[np.ndarray]:
         """Classes, and maps, of a part; nodata where no band has anything."""

@@ -16,7 +16,8 @@ from monai.utils import optional_import
 from medwsss.files import finish, write_atomically
 from medwsss.keys import UNLABELED
 from medwsss.reports.pictures import class_colors
-from medwsss.study.readers.rasters import opened
+from medwsss.study.readers.parts import opened
+from medwsss.study.readers.rasters import open_tiff
 
 rasterio, _ = optional_import("rasterio")
 rio_shutil, _ = optional_import("rasterio.shutil")
@@ -36,7 +37,8 @@ class RasterWriter:
 
     Args:
         path: of the file; its folder is made.
-        like: raster whose size, reference system, transform, ground control points and RPCs it has.
+        like: raster whose size, reference system, transform, ground control points and RPCs it has, as far as there
+            are any.
         class_names: of a map of classes, ``uint8`` with 255 as nodata: GIS show them with a palette; default: numbers
             in single precision, NaN as nodata.
         bands: names of the bands, of a map of numbers.
@@ -78,7 +80,7 @@ class RasterWriter:
                 profile |= {"dtype": "float32", "nodata": float("nan")}
             else:
                 profile |= {"dtype": "uint8", "nodata": UNLABELED}
-            self._opened = opened(self._parts, "w", **profile)
+            self._opened = open_tiff(self._parts, "w", **profile)
             self._file = self._opened.__enter__()
             if like.gcps[0]:
                 self._file.gcps = like.gcps

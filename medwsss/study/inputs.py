@@ -39,6 +39,7 @@ def find_inputs(
     allow_outside: bool = False,
     skip_existing: bool = False,
     maps: Sequence[str] = (),
+    suffix: str | None = None,
 ) -> list[dict[str, Any]]:
     """The images to predict, in the order of their names (or of the list), and where their predictions go.
 
@@ -58,6 +59,7 @@ def find_inputs(
         allow_outside: accept files outside the folder of the list.
         skip_existing: leave out images whose prediction is there, and maps with it.
         maps: names of what is to be written beside a prediction, as ``<name>_<map><ending>``.
+        suffix: ending of all predictions and maps, whatever the images have.
 
     Returns:
         A dictionary an image: ``image`` (a path, or a list of paths: its channels), ``output`` (a path), and
@@ -77,8 +79,9 @@ def find_inputs(
     for files in images:
         place, case = output / _below(folder, files[0]).parent, _case(files)
         item: dict[str, Any] = {IMAGE: str(files[0]) if len(files) == 1 else [str(file) for file in files]}
-        item[OUTPUT] = str(place / f"{case}_pred{output_suffix(files[0])}")
-        item |= {MAP_OUTPUT.format(name): str(place / f"{case}_{name}{map_suffix(files[0])}") for name in maps}
+        item[OUTPUT] = str(place / f"{case}_pred{suffix or output_suffix(files[0])}")
+        ending = suffix or map_suffix(files[0])
+        item |= {MAP_OUTPUT.format(name): str(place / f"{case}_{name}{ending}") for name in maps}
         items.append(item)
     raise_problems(_shared_names(items))
     if skip_existing:

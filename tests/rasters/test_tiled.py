@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 import torch
 from monai.networks.nets import UNet
+from PIL import Image
 
 from medwsss.inferers import MultiScaleInferer, PaddedInferer
 from medwsss.keys import UNLABELED
@@ -98,12 +101,29 @@ def test_one_bad_file_does_not_stop_the_others(tmp_path):
     predict = RasterPredictor(
         network(), MultiScaleInferer(inferer=PaddedInferer(STRIDE)), statistics, NAMES, multiple_of=STRIDE
     )
-    images = [tmp_path / "c.tif", other, tmp_path / "d.png", scene]
+    images = [tmp_path / "c.tif", other, tmp_path / "d.nii", scene]
     with pytest.raises(ValueError, match="1 predicted, 3 failed") as caught:
         predict([{"image": str(image), "output": f"{image}_pred.tif"} for image in images])
     assert "expected 2 bands (band 1, band 2), as the network was trained with, got 1 (band 1)" in str(caught.value)
     assert all(str(image) in str(caught.value) for image in images[:3])
     assert sorted(p.name for p in tmp_path.glob("*_pred*")) == ["a.tif_pred.tif", "a.tif_pred.tif.aux.xml"]
+
+
+def test_a_picture_has_the_map_of_the_same_pixels_on_the_earth(tmp_path, caplog):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 40, 50)).astype(np.uint8)
+    scene = write_scene(tmp_path / "a.tif", pixels)
+    Image.fromarray(pixels.transpose(1, 2, 0)).save(tmp_path / "b.png")
+    statistics = BandStatistics.of([tmp_path / "b.png"])
+    assert statistics == BandStatistics.of([scene])
+    model = UNet(2, 3, 3, [4, 8, 8], [2, 2], norm="batch").eval()
+    with caplog.at_level(logging.INFO):
+        files = (scene, tmp_path / "b.png")
+        maps = [predicted(f, f.with_suffix(""), model, statistics=statistics.to_dict())[0] for f in files]
+    np.testing.assert_array_equal(*maps)
+    assert [r.message for r in caplog.records if "no reference system" in r.message] == [
+        "1 of them say no reference system: their maps lie on their pixels, not on the earth."
+    ]
+    assert Georeference.of(tmp_path / "b_pred.tif") == Georeference((40, 50))
 
 
 def test_options(tmp_path):

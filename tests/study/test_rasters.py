@@ -8,8 +8,7 @@ import pytest
 from monai.transforms import LoadImage
 from PIL import Image
 
-from medwsss.study.readers import StudyReader, loader
-from medwsss.study.readers.rasters import read_window
+from medwsss.study.readers import StudyReader
 from tests.study.tiffs import write_tiff
 
 rasterio = pytest.importorskip("rasterio")
@@ -252,19 +251,3 @@ def test_both_byte_orders_and_both_sizes(tmp_path, big, big_endian):
         tmp_path / "a.tif", SLICES, description="ImageJ=1\nimages=8\nchannels=8\n", big=big, big_endian=big_endian
     )
     np.testing.assert_array_equal(load(tmp_path / "a.tif").numpy(), SLICES.transpose(0, 2, 1))
-
-
-def test_a_window_is_a_part_of_the_whole(tmp_path):
-    """Scale, nodata and mask included, without reading the rest."""
-    rng = np.random.default_rng(0)
-    bands = rng.integers(0, 5, (3, 40, 50)).astype(np.int16)
-    with rasterio.open(
-        tmp_path / "a.tif", "w", driver="GTiff", height=40, width=50, count=3, dtype="int16", nodata=0
-    ) as raster:
-        raster.write(bands)
-        raster.scales, raster.offsets = (2.0, 1.0, 0.5), (0.0, 3.0, -1.0)
-    whole = np.asarray(loader()(tmp_path / "a.tif")).transpose(0, 2, 1)
-    np.testing.assert_array_equal(read_window(tmp_path / "a.tif", (5, 17), (8, 50)), whole[:, 5:17, 8:50])
-    np.testing.assert_array_equal(read_window(tmp_path / "a.tif", (0, 4), (0, 4), [3, 1]), whole[[2, 0], :4, :4])
-    other = read_window(tmp_path / "a.tif", (0, 40), (0, 50), nodata=4)
-    assert (np.isnan(other) == (bands == 4)).all() and (other[0][bands[0] == 0] == 0).all()

@@ -7,7 +7,7 @@ import json
 import re
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,16 +24,16 @@ _UNITS = {"micron": "um", "µm": "um", "\\u00B5m": "um", "pixel": "voxel"}
 
 @dataclass(frozen=True)
 class Tags:
-    """Of a TIFF's first page, and what it says about all of them."""
+    """Of a TIFF's first page, and what it says about all of them; the defaults are those of a plain picture."""
 
-    bits: int
-    compression: int
-    photometric: int
-    orientation: int
-    on_earth: bool  #: whether it has a geotransform or a reference system
-    counts: Mapping[str, int]  #: pages along C, Z and T, the fastest first; empty where nothing tells
-    voxel_size: tuple[float, float, float] | None  #: along columns, rows and pages, in ``unit``
-    unit: str
+    bits: int = 8
+    compression: int = 1
+    photometric: int = 1
+    orientation: int = 1
+    on_earth: bool = False  #: whether it has a geotransform or a reference system
+    counts: Mapping[str, int] = field(default_factory=dict)  #: pages along C, Z and T, fastest first; {}: nothing tells
+    voxel_size: tuple[float, float, float] | None = None  #: along columns, rows and pages, in ``unit``
+    unit: str = "voxel"
 
 
 def read_tags(path: PathLike) -> Tags:

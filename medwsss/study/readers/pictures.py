@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from monai.config import PathLike
 from monai.data import PILReader
 from monai.utils import ensure_tuple
 from PIL import Image, ImageOps
@@ -116,4 +117,14 @@ def upright(picture: Image.Image) -> Image.Image:
         raise ValueError("16 bits a colour, of which half would be lost: save it with 8 bits, or as TIFF")
     if picture.mode in _PRINTED:
         picture = picture.convert("RGB")
-    return ImageOps.exif_transpose(picture) if picture.getexif().get(_ORIENTATION, 1) != 1 else picture
+    return ImageOps.exif_transpose(picture) if _turned(picture) else picture
+
+
+def is_turned(path: PathLike) -> bool:
+    """Whether a picture is displayed another way than it lies in the file."""
+    with Image.open(path, formats=_FORMATS) as picture:
+        return _turned(picture)
+
+
+def _turned(picture: Image.Image) -> bool:
+    return bool(picture.getexif().get(_ORIENTATION, 1) != 1)

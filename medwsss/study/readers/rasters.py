@@ -22,10 +22,10 @@ rasterio, has_rasterio = optional_import("rasterio")
 # Values of the tag PhotometricInterpretation
 _WHITE_IS_ZERO, _TRANSPARENCY, _CMYK, _YCBCR = 0, 4, 5, 6
 _PALETTE = 3
-_PLAIN = (_WHITE_IS_ZERO, 1, 2, _PALETTE)  # 1: grey, 2: RGB
-_JPEG = 7  # of Compression: its decoder makes RGB of YCbCr
+PLAIN = (_WHITE_IS_ZERO, 1, 2, _PALETTE)  # 1: grey, 2: RGB
+JPEG = 7  # of Compression: its decoder makes RGB of YCbCr
 # Of the tag Orientation: what turns rows and columns into the displayed picture
-_TURNS = {
+TURNS = {
     2: lambda a: a[..., ::-1],
     3: lambda a: a[..., ::-1, ::-1],
     4: lambda a: a[..., ::-1, :],
@@ -66,57 +66,9 @@ class RasterReader(ImageReader):
         return joined(img)
 
 
-def read_window(
-    name: PathLike,
-    rows: tuple[int, int],
-    columns: tuple[int, int],
-    bands: Sequence[int] | None = None,
-    nodata: float | None = None,
-) -> np.ndarray:
-    """The pixels of :py:func:`load_window`."""
-    return load_window(name, rows, columns, bands, nodata)[0]
-
-
-def load_window(
-    name: PathLike,
-    rows: tuple[int, int],
-    columns: tuple[int, int],
-    bands: Sequence[int] | None = None,
-    nodata: float | None = None,
-) -> tuple[np.ndarray, dict]:
-    """A part of a raster of one page: what :py:class:`RasterReader` gives of it, and nothing else is read.
-
-    Args:
-        name: the file.
-        rows: first, and the one after the last.
-        columns: likewise.
-        bands: numbers from 1; default: all but alpha.
-        nodata: value of what is missing, in place of the file's.
-
-    Returns:
-        ``bands × rows × columns`` in single precision, NaN where the file declares that there is nothing, and the
-        metadata, whose ``affine`` is that of the whole.
-
-    Raises:
-        ValueError: naming the file, for what the reader refuses, and for pages, CMYK and a turned raster.
-    """
-    tags = read_tags(name)
-    if tags.orientation in _TURNS or tags.photometric not in _PLAIN and tags.compression != _JPEG:
-        raise ValueError(f"expected an upright raster of plain bands to read a part of, got another in {name}")
-    with opened(name) as raster:
-        if raster.subdatasets:
-            raise ValueError(f"expected one page, got {len(raster.subdatasets)} in {name}")
-        try:
-            values, meta, there = _page(raster, tags, (rows, columns), bands, nodata)
-        except ValueError as error:
-            raise ValueError(f"{error} in {name}") from error
-        meta |= _place(raster, tags)
-    return without(values.astype(np.float32), there, meta.pop("why"), meta)
-
-
 @contextmanager
-def opened(name: PathLike, mode: str = "r", **profile: Any) -> Iterator[Any]:
-    """A TIFF through rasterio, without its warning that it has no place on the earth.
+def open_tiff(name: PathLike, mode: str = "r", driver: str = "GTiff", **profile: Any) -> Iterator[Any]:
+    """A TIFF, or what else a driver is for, through rasterio, without its warning that it has no place on the earth.
 
     Raises:
         ImportError: with the command that installs what is missing.
@@ -126,28 +78,28 @@ def opened(name: PathLike, mode: str = "r", **profile: Any) -> Iterator[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         # without a driver, GDAL would open by content what may name other files
-        with rasterio.open(name, mode, driver="GTiff", **profile) as raster:
+        with rasterio.open(name, mode, driver=driver, **profile) as raster:
             yield raster
 
 
 def _read(name: PathLike) -> tuple[np.ndarray, dict]:
     tags = read_tags(name)
-    if tags.photometric in (_CMYK, _YCBCR) and tags.compression != _JPEG:
+    if tags.photometric in (_CMYK, _YCBCR) and tags.compression != JPEG:
         if tags.on_earth:
             raise ValueError("printers' colours on the earth: save it as RGB, gdal_translate -expand rgb or similar")
         with Image.open(name, formats=["TIFF"]) as picture:
             return PictureReader().get_data(picture.convert("RGB"))
-    if tags.photometric not in (*_PLAIN, _CMYK, _YCBCR):
+    if tags.photometric not in (*PLAIN, _CMYK, _YCBCR):
         raise ValueError(f"colours of another kind (PhotometricInterpretation {tags.photometric}): save it as RGB")
-    with opened(name) as raster:
-        pages = [_page(raster, tags)]
-        meta = pages[0][1] | _place(raster, tags)
+    with open_tiff(name) as raster:
+        pages = [page_of(raster, tags)]
+        meta = pages[0][1] | place_of(raster, tags)
         names = raster.subdatasets
     for page in names[1:]:
-        with opened(page) as raster:
-            pages.append(_page(raster, tags))
+        with open_tiff(page) as raster:
+            pages.append(page_of(raster, tags))
     bands, there = arranged([(bands, there) for bands, _, there in pages], tags)
-    if turn := _TURNS.get(tags.orientation):
+    if turn := TURNS.get(tags.orientation):
         if tags.on_earth:
             raise ValueError(f"a turned raster on the earth (Orientation {tags.orientation}): save it upright")
         bands, there = turn(bands), turn(there)
@@ -156,7 +108,7 @@ def _read(name: PathLike) -> tuple[np.ndarray, dict]:
     return without(array, there, meta.pop("why"), meta)
 
 
-def _page(
+def page_of(
     raster: Any, tags: Tags, window: Any = None, chosen: Sequence[int] | None = None, nodata: float | None = None
 ) -> tuple[np.ndarray, dict, np.ndarray]:
     """A page's bands, or a part of them, metadata, and where they are there, both ``bands × rows × columns``."""
@@ -196,7 +148,7 @@ def _page(
     return bands, meta, there
 
 
-def _place(raster: Any, tags: Tags) -> dict[str, Any]:
+def place_of(raster: Any, tags: Tags) -> dict[str, Any]:
     """Affine, its unit and the reference system, as far as the file has them."""
     meta: dict[str, Any] = {}
     if not raster.transform.is_identity:

@@ -7,14 +7,15 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from data_prep.__main__ import main
 from data_prep.formats.folds import balanced_folds, held_apart
 from medwsss.keys import UNLABELED, VOID
 from medwsss.rasters import BandStatistics, Georeference
 from medwsss.study import check_study, label_mapper
-from medwsss.study.readers.rasters import read_window
-from tests.rasters.scenes import pixels, rasterio, shapely, write_layer, write_scene
+from medwsss.study.readers.parts import read_window
+from tests.rasters.scenes import pixels, pyogrio, rasterio, shapely, write_layer, write_scene
 
 NODATA = -1
 
@@ -135,6 +136,64 @@ def test_label_rasters(scene, tmp_path):
     assert (drawn == np.where(labels[0] == 0, UNLABELED, labels[0] - 1)[:, 5:]).all()
 
 
+@pytest.fixture
+def photo(tmp_path):
+    """120 × 100 pixels in colour."""
+    path = tmp_path / "in" / "photo.png"
+    path.parent.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (120, 100, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def drawn_in(study):
+    ((image, scribble),) = items_of(study, "training")
+    assert Georeference.of(image).same_grid(Georeference.of(scribble))
+    with rasterio.open(image) as bands, rasterio.open(scribble) as labels:
+        return bands.read(), labels.read(1), Georeference.of(image)
+
+
+BOXES = np.full((120, 100), UNLABELED)
+BOXES[10:20, 30:40], BOXES[60:70, 30:40] = 0, 1
+
+
+@pytest.mark.parametrize("upwards", [1, -1], ids=["rows downwards", "rows below 0"])
+def test_strokes_on_the_pixels_of_a_picture(photo, tmp_path, upwards, capsys):
+    """In whatever reference system a GIS has given to them: beyond what degrees allow."""
+    boxes = [shapely.box(30, upwards * top, 40, upwards * (top + 10)) for top in (10, 60)]
+    layer = tmp_path / "layer" / "strokes.gpkg"
+    pyogrio.raw.write(
+        layer,
+        shapely.to_wkb(boxes),
+        [np.array(["a", "b"], object)],
+        ["class"],
+        crs="EPSG:4326",
+        geometry_type="Polygon",
+    )
+    assert convert(photo, layer, tmp_path / "study", "--fold", "0", "--chip", "200") == 0
+    assert "has no place on the earth: strokes are taken to be drawn on its pixels" in capsys.readouterr().out
+    bands, labels, place = drawn_in(tmp_path / "study")
+    assert (labels == BOXES).all() and (bands == np.asarray(Image.open(photo)).transpose(2, 0, 1)).all()
+    assert not place.placed
+
+
+def test_a_picture_with_a_world_file_lies_on_the_earth(photo, tmp_path):
+    photo.with_suffix(".pgw").write_text("30\n0\n0\n-30\n360015\n5819985\n")  # the place of `pixels`
+    boxes = [box(30, top, 40, top + 10) for top in (10, 60)]
+    layer = write_layer(tmp_path / "layer" / "strokes.gpkg", boxes, ["a", "b"])
+    assert convert(photo, layer, tmp_path / "study", "--fold", "0", "--chip", "200") == 0
+    _, labels, place = drawn_in(tmp_path / "study")
+    assert (labels == BOXES).all() and place.transform == (30, 0, 360000, 0, -30, 5820000)
+
+
+def test_one_layer_cannot_be_drawn_on_several_pictures(photo, layer, tmp_path, capsys):
+    Image.open(photo).save(photo.with_name("other.jpg"))
+    assert convert(photo.parent, layer, tmp_path / "study") == 1
+    told = capsys.readouterr().err
+    assert "got 2 of 2 that don't" in told and "python -m data_prep strokes" in told
+    assert not (tmp_path / "study").exists()
+
+
 def test_what_cannot_work_is_told_before_anything_is_written(scene, layer, tmp_path, capsys):
     far = write_layer(tmp_path / "layer" / "far.gpkg", [box(5000, 0, 5010, 10)], ["field"], "EPSG:4326")
     lost = write_layer(tmp_path / "layer" / "lost.gpkg", [box(0, 0, 4, 9), box(50, 50, 60, 60)], ["a", "b"])
@@ -153,7 +212,7 @@ def test_what_cannot_work_is_told_before_anything_is_written(scene, layer, tmp_p
         ((scene, layer, "--bands", "3"), "expected bands by number, 1 to 2"),
         ((scene, layer, "--gap", "500", "--chip", "50"), "expected labels for training, got none"),
         ((scene, layer, "--fold", "9"), "expected --chip from 1, --folds from 2, --fold from 0"),
-        ((tmp_path / "none", layer), "expected a GeoTIFF or a folder with some"),
+        ((tmp_path / "none", layer), "expected a GeoTIFF or a picture, or a folder with some"),
     ):
         assert convert(arguments[0], arguments[1], tmp_path / "study", *arguments[2:]) == 1
         assert told in capsys.readouterr().err
