@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 
 import jsonschema
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,7 @@ from monai.bundle import ConfigWorkflow
 from monai.engines.utils import IterationEvents
 from PIL import Image
 
+from data_prep.__main__ import main
 from medwsss import losses
 from medwsss.bundle.command_line import cause_of
 from medwsss.handlers import PseudoLabelHandler
@@ -170,6 +172,43 @@ def predicted(flow, study, run):
     with torch.no_grad():
         maps = flow.parser.get_parsed_content("network").eval()(batch["image"])
     return np.asarray(Image.open(run / "predictions" / "images" / "validation_0000_pred.png")).T, maps
+
+
+@pytest.mark.slow
+def test_slices_of_volumes(tmp_path):
+    """Tags of slices train a network of slices; its seeds and predictions are volumes on the grid of their images."""
+    rng, study = np.random.default_rng(0), tmp_path / "study"
+    study.mkdir()
+    items = []
+    for index in range(4):
+        mask = np.zeros((12, 16, 3), np.uint8)
+        for number in range(3):
+            mask[2:6, 3:9, number] = (index + number) % 3
+        for kind, voxels in (("image", 30 * mask + rng.integers(0, 20, mask.shape)), ("label", mask)):
+            nib.save(nib.Nifti1Image(voxels.astype(np.int16), np.diag([1, 1, 4, 1])), study / f"{kind}{index}.nii.gz")
+        items.append({"image": f"image{index}.nii.gz", "label": f"label{index}.nii.gz"})
+    content = {"labels": {"0": "background", "1": "low", "2": "high"}, "training": items[:3], "validation": items[3:]}
+    (study / "masks.json").write_text(json.dumps(content))
+    words = ["--masks", str(study / "masks.json"), "--output", str(study / "dataset.json"), "--slices", "2"]
+    assert main(["tags", *words]) == 0
+    grey = {"in_channels": 1, "intensity_range": [0, 80], "mean": [0.5], "std": [0.3], "patch_size": [12, 16]}
+    flow = train(study, tmp_path / "out", "gap", "cam", epochs=1, foreground=0.1, **grey)
+    assert len(flow.parser.get_parsed_content("train_items")) == 9
+    seeds = json.loads((tmp_path / "out" / "seeds" / "dataset.json").read_text())["training"]
+    for item, source in zip(seeds, items, strict=False):
+        scribble, label = (
+            nib.load(path) for path in (tmp_path / "out" / "seeds" / item["scribble"], study / source["label"])
+        )
+        assert scribble.shape == label.shape and (scribble.affine == label.affine).all()
+        for number in range(3):
+            told = {0, *np.unique(label.dataobj[..., number])}
+            assert {*np.unique(scribble.dataobj[..., number])} <= told | {UNLABELED}
+    where = {"run_dir": str(tmp_path / "out"), "source": str(study), "pattern": "image3*", "activation_maps": True}
+    execute(ConfigWorkflow(str(BUNDLE / "inference.json"), workflow_type="infer", logging_file=False, **where))
+    pred = np.asarray(nib.load(tmp_path / "out" / "predictions" / "image3_pred.nii.gz").dataobj)
+    maps = np.asarray(nib.load(tmp_path / "out" / "predictions" / "image3_cam.nii.gz").dataobj)
+    assert maps.shape == (12, 16, 3, 2) and {*maps.max((0, 1)).flat} <= {0, 1}  # each slice has a maximum of its own
+    np.testing.assert_array_equal(pred, np.concatenate((np.full((12, 16, 3, 1), 0.25), maps), 3).argmax(3))
 
 
 @pytest.mark.slow
