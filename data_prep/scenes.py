@@ -24,11 +24,12 @@ from data_prep.engine.options import option, path_option
 from data_prep.engine.whole import make_whole
 from medwsss.files import write_atomically, write_json
 from medwsss.keys import IMAGE, LABEL, TAGS, UNLABELED
+from medwsss.parallel import parallel_map
 
 CLASSES = ("background", "along", "across", "chequered")
 SPLITS = ("training", "validation")
 SIZE = 96  # pixels
-MARK = 16  # pixels
+STRIPES = 48  # side by side fill a scene; a mark has eight, of two pixels at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,9 @@ def ensure_scenes(folder: str | Path) -> Path:
     return path if path.exists() else make_scenes(folder)
 
 
-def make_scenes(folder: str | Path, training: int = 160, validation: int = 40, seed: int = 0, size: int = SIZE) -> Path:
+def make_scenes(
+    folder: str | Path, training: int = 160, validation: int = 40, seed: int = 0, size: int = SIZE, workers: int = 1
+) -> Path:
     """Write a study of scenes as PNG files; same arguments, same bytes.
 
     Args:
@@ -61,7 +64,8 @@ def make_scenes(folder: str | Path, training: int = 160, validation: int = 40, s
         training: number of scenes.
         validation: number of scenes.
         seed: every scene draws from its own stream, so more scenes leave the first ones as they were.
-        size: of a scene, in pixels; bodies scale with it.
+        size: of a scene, in pixels; bodies and marks scale with it.
+        workers: processes.
 
     Returns:
         path of ``dataset.json``.
@@ -69,21 +73,15 @@ def make_scenes(folder: str | Path, training: int = 160, validation: int = 40, s
     Raises:
         ValueError: ``folder`` holds something else already.
     """
-    return make_whole(folder, partial(_write, counts=dict(zip(SPLITS, (training, validation))), seed=seed, size=size))
+    counts = dict(zip(SPLITS, (training, validation)))
+    return make_whole(folder, partial(_write, counts=counts, seed=seed, size=size, workers=workers))
 
 
-def _write(folder: Path, counts: dict[str, int], seed: int, size: int) -> None:
-    sections: dict[str, list[dict[str, object]]] = {split: [] for split in SPLITS}
+def _write(folder: Path, counts: dict[str, int], seed: int, size: int, workers: int) -> None:
     cases = [(split, index) for split in SPLITS for index in range(counts[split])]
-    for split, index in tqdm(cases, desc="scenes", unit="scene"):
-        image, mask = scene(np.random.default_rng([seed, SPLITS.index(split), index]), size)
-        item: dict[str, object] = {TAGS: [CLASSES[k] for k in np.unique(mask) if k]}
-        for key, array in ((IMAGE, image), (LABEL, mask)):
-            item[key] = f"{key}s/{split}_{index:04d}.png"
-            buffer = io.BytesIO()
-            Image.fromarray(array).save(buffer, "PNG")
-            write_atomically(buffer.getbuffer(), folder / f"{item[key]}")
-        sections[split].append(item)
+    made = parallel_map(partial(_write_scene, folder, seed, size), cases, workers)
+    items = dict(tqdm(made, desc="scenes", unit="scene", total=len(cases)))
+    sections = {split: [items[split, index] for index in range(counts[split])] for split in SPLITS}
     description = {
         "name": "scenes",
         "description": f"Seeded scenes with image tags: marks tell the class, colour edges the body (seed {seed}).",
@@ -95,6 +93,19 @@ def _write(folder: Path, counts: dict[str, int], seed: int, size: int) -> None:
         **sections,
     }
     write_json(description, folder / "dataset.json")
+
+
+def _write_scene(folder: Path, seed: int, size: int, case: tuple[str, int]) -> dict[str, object]:
+    """One scene's files, and its item of the data list."""
+    split, index = case
+    image, mask = scene(np.random.default_rng([seed, SPLITS.index(split), index]), size)
+    item: dict[str, object] = {TAGS: [CLASSES[k] for k in np.unique(mask) if k]}
+    for key, array in ((IMAGE, image), (LABEL, mask)):
+        item[key] = f"{key}s/{split}_{index:04d}.png"
+        buffer = io.BytesIO()
+        Image.fromarray(array).save(buffer, "PNG")
+        write_atomically(buffer.getbuffer(), folder / f"{item[key]}")
+    return item
 
 
 def scene(rng: np.random.Generator, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
@@ -134,11 +145,13 @@ def _body(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mark(image: np.ndarray, body: np.ndarray, centre: np.ndarray, kind: int, rng: np.random.Generator) -> None:
-    """Black and white stripes or squares, two pixels wide, in a square near the centre."""
+    """Black and white stripes or squares in a square near the centre."""
     size = len(image)
-    left, top = np.clip(centre + rng.uniform(-0.06, 0.06, 2) * size - MARK / 2, 0, size - MARK).astype(int)
-    rows, columns = (np.indices((MARK, MARK)) + rng.integers(0, 4)) // 2 % 2
+    stripe = max(2, round(size / STRIPES))
+    side = 8 * stripe
+    left, top = np.clip(centre + rng.uniform(-0.06, 0.06, 2) * size - side / 2, 0, size - side).astype(int)
+    rows, columns = (np.indices((side, side)) + rng.integers(0, 2 * stripe)) // stripe % 2
     pattern = {1: rows, 2: columns, 3: rows ^ columns}[kind]
-    patch = (slice(top, top + MARK), slice(left, left + MARK))
+    patch = (slice(top, top + side), slice(left, left + side))
     inside = body[patch]
     image[patch][inside] = 40 + 170 * pattern[inside][:, None]

@@ -10,8 +10,11 @@ import builtins
 import logging
 import multiprocessing
 import os
+import runpy
+import socket
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -165,6 +168,48 @@ def in_process(target: Callable, *args: Any, **kwargs: Any) -> int:
     process.join()
     assert process.exitcode is not None
     return process.exitcode
+
+
+def _type(words: Sequence[str], output: Path, environment: dict[str, str]) -> None:
+    """``python -m`` these words; what is printed goes to ``output/printed`` and ``output/errors``."""
+    for number, name in ((1, "printed"), (2, "errors")):
+        os.dup2(os.open(output / name, os.O_WRONLY | os.O_CREAT), number)
+    os.chdir(Path(__file__).parents[1])
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    sys.argv = [*words]
+    try:
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    except Exception:  # shown as the interpreter would show it, not as multiprocessing does
+        sys.excepthook(*sys.exc_info())
+        raise SystemExit(1) from None
+
+
+class Typed:
+    """``python -m`` these words, with the interface of :class:`subprocess.Popen`, where nothing is imported anew."""
+
+    def __init__(self, words: Sequence[object], **environment: object) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        arguments = list(map(str, words)), Path(self.folder.name), {k: str(v) for k, v in environment.items()}
+        self.process = processes.Process(target=_type, args=arguments)
+        self.process.start()
+
+    def communicate(self) -> tuple[str, str]:
+        """Wait for its end; what it printed, and errors."""
+        self.process.join()
+        return tuple((Path(self.folder.name) / name).read_text() for name in ("printed", "errors"))
+
+    @property
+    def returncode(self) -> int | None:
+        return self.process.exitcode
+
+
+def free_port() -> int:
+    """Of this machine, for processes to meet at."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
 if __name__ == "__main__":

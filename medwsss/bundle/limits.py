@@ -98,8 +98,9 @@ def check_options() -> None:
         ValueError: with a line for each that is out of range or has another length.
     """
     parser = running_parser()
+    given = parser.get()  # to ask the parser itself for a name that isn't there takes it a search for similar ones
     # an expression comes from others; some of them have to wait for the study
-    told = [name for name in RANGES | LENGTHS | WORDS if name in parser and not str(parser[name]).startswith("$")]
+    told = [name for name in RANGES | LENGTHS | WORDS if name in given and not str(given[name]).startswith("$")]
     values = {name: value for name in told if (value := parser.get_parsed_content(name)) not in (None, "auto")}
     wrong = []
     for name, value in values.items():

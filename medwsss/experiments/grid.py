@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from tqdm import tqdm
@@ -21,6 +23,7 @@ from medwsss.experiments.runs import (
     overrides,
     parsed,
     run,
+    stop,
     write_result,
 )
 from medwsss.reports.results import Line, write_lines
@@ -74,6 +77,13 @@ def add_arguments(parser: argparse.ArgumentParser, output: str) -> None:
     parser.add_argument("--iterations", type=int, metavar="N", help="of every run, to an epoch")
     parser.add_argument("--output", type=Path, default=Path(output), help=f"folder of the runs (default: {output})")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a run (default: 1)")
+    parser.add_argument(
+        "--devices",
+        nargs="+",
+        default=[""],
+        metavar="GPU|cpu",
+        help="a run at a time on each, such as 0 1 (two GPUs), 0 0 (two runs on one), cpu cpu; default: one run at a time",
+    )
     parser.epilog = "Further options override the bundle's in every run, such as --lam 3 --batch_size 2."
 
 
@@ -93,7 +103,8 @@ def carry_out(
 ) -> int:
     """Train what is missing; after each run write ``results.jsonl`` and the report anew from all that are done.
 
-    With ``keep_going``, a training that fails has a line that says so in ``failure``, and the others go on.
+    There is a run at a time on each of ``--devices``, and the next one starts wherever one has ended. With
+    ``keep_going``, a training that fails has a line that says so in ``failure``, and the others go on.
 
     Raises:
         ValueError: before the first training, for what would go wrong in a later one.
@@ -107,17 +118,40 @@ def carry_out(
         check_override_names(["monai/bundle/__main__.py", *words[2:]])
         check_begun(words, folder)
     missing = [index for index, folder in enumerate(folders) if not is_finished(folder)]
-    with tqdm(missing, unit="run") as progress:
-        for index in progress:
-            progress.set_description(str(runs[index].setting.folder))
-            facts = vars(runs[index].setting)
-            try:
-                run(commands[index], folders[index], arguments.threads, **facts)
-            except ChildProcessError as error:
-                if not keep_going:
-                    raise
-                write_result({**facts, "failure": str(error)}, commands[index], folders[index])
-            _write(report, arguments.output)
+    devices: SimpleQueue[str] = SimpleQueue()
+    for device in arguments.devices:
+        devices.put(device)
+
+    stopped: list[BaseException] = []
+
+    def train(index: int) -> None:
+        if stopped:
+            return
+        device, facts = devices.get(), vars(runs[index].setting)
+        try:
+            run(commands[index], folders[index], arguments.threads, device, **facts)
+        except BaseException as error:
+            if stopped or not keep_going or not isinstance(error, ChildProcessError):
+                stopped.append(error)
+                raise
+            write_result({**facts, "failure": str(error)}, commands[index], folders[index])
+        finally:
+            devices.put(device)
+
+    with ThreadPoolExecutor(len(arguments.devices)) as pool, tqdm(total=len(missing), unit="run") as progress:
+        trainings = {pool.submit(train, index): str(runs[index].setting.folder) for index in missing}
+        try:
+            for training in as_completed(trainings):
+                training.result()
+                progress.set_description(trainings[training])
+                progress.update()
+                _write(report, arguments.output)
+        except BaseException as error:  # what is running ends with an interruption and is continued another time
+            stopped.append(error)
+            pool.shutdown(wait=False, cancel_futures=True)
+            while wait(trainings, timeout=0.1).not_done:
+                stop()
+            raise
     print(_write(report, arguments.output))
     return 0
 

@@ -31,10 +31,13 @@ __all__ = [
     "overrides",
     "parsed",
     "run",
+    "stop",
     "write_result",
 ]
 
 RESULT, LOG = "result.json", "log.txt"
+
+_TRAINING: set[subprocess.Popen[bytes]] = set()
 
 
 def overrides(words: Sequence[str]) -> dict[str, Any]:
@@ -99,9 +102,16 @@ def finished(output: Path) -> list[Line]:
     return [json.loads(path.read_text()) for path in sorted(output.rglob(RESULT))]
 
 
-def run(arguments: Sequence[str], output: Path, threads: int, **facts: Any) -> Line:
+def stop() -> None:
+    """End all trainings of this process that are running; they can be continued."""
+    for process in list(_TRAINING):
+        process.kill()
+
+
+def run(arguments: Sequence[str], output: Path, threads: int, device: str = "", **facts: Any) -> Line:
     """Train, unless that has been done, and return ``facts``, figures and command as one line.
 
+    ``device`` is ``cpu`` or the GPU that the training sees, as ``CUDA_VISIBLE_DEVICES`` has it; without, all are seen.
     An interrupted training continues from its checkpoint; its CPU minutes and peak memory are those of the last part.
 
     Raises:
@@ -110,7 +120,7 @@ def run(arguments: Sequence[str], output: Path, threads: int, **facts: Any) -> L
     """
     check_begun(arguments, output)
     if not is_finished(output):
-        cost = _train(arguments, output, threads)
+        cost = _train(arguments, output, threads, device)
         report = json.loads((output / "report.json").read_text())
         line = {**facts, **cost, "step_seconds": step_seconds(output / "tensorboard"), **report["validation"]}
         line |= {name: report[name] for name in ("cases", "last_epoch", "advice")}
@@ -141,10 +151,12 @@ def step_seconds(folder: Path) -> float | None:
     return round(median(b - a for a, b in zip(times, times[1:])), 4) if len(times) > 1 else None
 
 
-def _train(arguments: Sequence[str], output: Path, threads: int) -> dict[str, float]:
+def _train(arguments: Sequence[str], output: Path, threads: int, device: str) -> dict[str, float]:
     """CPU minutes and peak memory of the training, whose words and output go to the log."""
     output.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    if device:
+        environment["CUDA_VISIBLE_DEVICES"] = "" if device == "cpu" else device
     with (output / LOG).open("a") as file:
         try:
             # the training inherits the lock with the file, and keeps it should it outlive this process
@@ -155,11 +167,14 @@ def _train(arguments: Sequence[str], output: Path, threads: int) -> dict[str, fl
         file.flush()
         training = [sys.executable, *arguments]
         process = subprocess.Popen(training, env=environment, stdout=file, stderr=subprocess.STDOUT)
+        _TRAINING.add(process)
         try:
             _, code, usage = os.wait4(process.pid, 0)
         except BaseException:  # interrupted: the training is, too
             process.kill()
             raise
+        finally:
+            _TRAINING.discard(process)
         status = process.returncode = os.waitstatus_to_exitcode(code)
     if status:
         cause = (output / LOG).read_text().splitlines()[-1]

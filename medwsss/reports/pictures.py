@@ -24,6 +24,8 @@ __all__ = ["class_colors", "contour", "draw_energy", "render", "stretch"]
 
 # Okabe and Ito's colours, which the colour-blind tell apart, those most unlike each other and grey first
 _OKABE_ITO = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442", "#D55E00")
+# Ticks that nobody sees would be laid out all the same, which takes most of the time
+_BARE = {"xticks": (), "yticks": ()}
 
 
 def class_colors(count: int) -> np.ndarray:
@@ -99,13 +101,13 @@ def render(
     width, height = grey.shape[0] * x, grey.shape[1] * y
     figure = Figure(figsize=(2.5 * len(order), 2.5 * height / width + 0.9), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)  # no pyplot: no global state, no display
-    for axes, name in zip(figure.subplots(1, len(order), squeeze=False)[0], order):
+    for axes, name in zip(figure.subplots(1, len(order), squeeze=False, subplot_kw=_BARE)[0], order):
         axes.imshow(columns[name].swapaxes(0, 1), interpolation="nearest", aspect=y / x)
-        axes.set_title(name, fontsize=10)
+        axes.set_title(name, fontsize=10, y=1)
         for classes, style in lines.values() if name == "contours" else ():
             for k in np.unique(classes[(classes > 0) & (classes < VOID)]):
                 contour(axes, classes == k, colors=[colors[k]], linewidths=1.2, linestyles=style)
-            axes.set_title(", ".join(f"{what} {style}" for what, (_, style) in lines.items()), fontsize=7)
+            axes.set_title(", ".join(f"{what} {style}" for what, (_, style) in lines.items()), fontsize=7, y=1)
         if name == "image" and unit:
             _scale_bar(axes, width, x, unit)
         axes.set_axis_off()

@@ -12,11 +12,9 @@ device it says so; ``--small`` runs the same on the CPU with a small network and
 from __future__ import annotations
 
 import argparse
-from statistics import median
 from typing import Any
 
 import torch
-from ignite.engine import Events
 from monai.engines import SupervisedTrainer
 from torch import nn
 
@@ -28,7 +26,7 @@ from medwsss.networks import DeepLabV3Plus
 from medwsss.solvers import NaturalGradient
 from medwsss.terms import SelfLabelingEnergy
 from tests.benchmarks.problems import mosaic
-from tests.benchmarks.report import machine, now, save, table
+from tests.benchmarks.report import StepClock, machine, save, table
 
 LOSSES: dict[str, type[nn.Module]] = {
     "pce": PartialCrossEntropyLoss,
@@ -50,13 +48,11 @@ def measure(
 ) -> dict[str, Any]:
     """Median seconds and peak memory of a training step, over the second of two epochs of ``steps``."""
     torch.manual_seed(0)
-    cuda = device == "cuda"
     _, guide, scribble, _ = mosaic(batch, num_classes, size)
     image = (guide - guide.mean()) / guide.std()
     data = {key: value.to(device) for key, value in ((IMAGE, image), (GUIDE, guide), (SCRIBBLE, scribble))}
     network = DeepLabV3Plus(len(size), 3, num_classes, backbone).to(device)
-    begins: list[float] = []
-    times: list[float] = []
+    clock = StepClock(skip=steps)
     labeling = PseudoLabelHandler(NaturalGradient(SelfLabelingEnergy()), warmup_epochs=1)
     trainer = SupervisedTrainer(
         device=device,
@@ -66,22 +62,17 @@ def measure(
         optimizer=torch.optim.SGD(network.parameters(), lr=0.0007, momentum=0.9),
         loss_function=LOSSES[method](),
         prepare_batch=PrepareWeakBatch(),
-        amp=cuda,
-        train_handlers=[labeling] if method == "self_labeling" else None,
+        amp=device == "cuda",
+        train_handlers=[clock, *[labeling] * (method == "self_labeling")],
         decollate=False,
     )
-    trainer.add_event_handler(Events.ITERATION_STARTED, lambda: begins.append(now()))
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: times.append(now() - begins[-1]))
-    if cuda:
-        trainer.add_event_handler(Events.EPOCH_STARTED, torch.cuda.reset_peak_memory_stats)
     trainer.run()
-    seconds = median(times[steps:])
     return {
         "method": method,
         "shape": "×".join(map(str, (batch, num_classes, *size))),
-        "seconds": seconds,
-        "images_a_second": batch / seconds,
-        "peak_gib": torch.cuda.max_memory_allocated() / 2**30 if cuda else "",
+        "seconds": clock.seconds,
+        "images_a_second": batch / clock.seconds,
+        "peak_gib": clock.peak_gib,
         "solver_steps": trainer.state.metrics.get("solver_steps", ""),
     }
 

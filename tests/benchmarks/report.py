@@ -8,12 +8,14 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
 import torch
+from ignite.engine import Engine, Events
 
-__all__ = ["OUTPUT", "machine", "now", "save", "table"]
+__all__ = ["OUTPUT", "StepClock", "machine", "now", "save", "table"]
 
 OUTPUT = Path("output/benchmarks")
 
@@ -38,6 +40,35 @@ def now() -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return perf_counter()
+
+
+class StepClock:
+    """A trainer's handler: how long its steps take after the first ``skip``, and the GPU's peak memory in these."""
+
+    def __init__(self, skip: int) -> None:
+        self.skip = skip
+        self.begin = 0.0
+        self.times: list[float] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Listen to each iteration."""
+        engine.add_event_handler(Events.ITERATION_STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: self.times.append(now() - self.begin))
+
+    def _start(self) -> None:
+        if len(self.times) == self.skip and torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        self.begin = now()
+
+    @property
+    def seconds(self) -> float:
+        """Median of a step."""
+        return median(self.times[self.skip :])
+
+    @property
+    def peak_gib(self) -> float | str:
+        """Peak memory; on a CPU nothing tells it."""
+        return torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else ""
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import fire
 import pytest
 from monai.bundle import ConfigParser, update_kwargs
 
 from medwsss.bundle.overrides import check_override_names, take_names
+from tests.toy_training import Typed
 
 BUNDLE = "/somewhere/site-packages/monai/bundle/__main__.py"
 
@@ -178,8 +177,9 @@ def test_in_the_real_command(tmp_path):
         "training": ["$print('epochs', @epochs)"],
     }
     (tmp_path / "train.json").write_text(json.dumps(config))
-    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", "train.json"]
-    good = subprocess.run([*command, "--epochs", "3"], cwd=tmp_path, capture_output=True, text=True)
-    assert good.returncode == 0 and "epochs 3" in good.stdout
-    bad = subprocess.run([*command, "--epoch", "3"], cwd=tmp_path, capture_output=True, text=True)
-    assert bad.returncode != 0 and "unknown override --epoch, did you mean --epochs?" in bad.stderr
+    command = ["monai.bundle", "run", "training", "--config_file", str(tmp_path / "train.json")]
+    good, bad = Typed([*command, "--epochs", "3"]), Typed([*command, "--epoch", "3"])
+    printed, _ = good.communicate()
+    assert good.returncode == 0 and "epochs 3" in printed
+    _, errors = bad.communicate()
+    assert bad.returncode == 1 and "unknown override --epoch, did you mean --epochs?" in errors

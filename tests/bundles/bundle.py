@@ -83,18 +83,21 @@ def train(study: Path, output: Path, *names: str, **overrides: Any) -> ConfigWor
     return execute(workflow(*names or ("train",), **{**TINY, **where, **overrides}))
 
 
+def words_of(study: Path, output: Path, *names: str, **overrides: Any) -> list[str]:
+    """``monai.bundle run training …``, as a user at the root of the repository types it."""
+    where = {"dataset_dir": str(study), "output_dir": str(output)}
+    options = [f"--{k}={v}" for k, v in {**TINY, **where, **overrides}.items()]
+    # the paths of one file or a list
+    files = [path.relative_to(REPOSITORY).as_posix() for path in map(Path, config(*names))]
+    return ["monai.bundle", "run", "training", "--config_file", files[0] if len(files) == 1 else str(files), *options]
+
+
 def command(
     study: Path, output: Path, *names: str, launcher: Sequence[str] = (), **overrides: Any
 ) -> subprocess.Popen[str]:
-    """``python -m monai.bundle run training …`` from the root of the repository, in a process of its own."""
-    where = {"dataset_dir": str(study), "output_dir": str(output)}
-    options = [f"--{k}={v}" for k, v in {**TINY, **where, **overrides}.items()]
-    # the paths of one file or a list, as a user would write them
-    files = [path.relative_to(REPOSITORY).as_posix() for path in map(Path, config(*names))]
-    chosen = files[0] if len(files) == 1 else str(files)
-    arguments = [sys.executable, *launcher, "-m", "monai.bundle", "run", "training", "--config_file", chosen, *options]
+    """:func:`words_of` typed to a Python that starts anew; :class:`~tests.toy_training.Typed` is quicker."""
     return subprocess.Popen(
-        arguments,
+        [sys.executable, *launcher, "-m", *words_of(study, output, *names, **overrides)],
         cwd=REPOSITORY,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,

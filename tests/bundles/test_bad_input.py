@@ -13,8 +13,9 @@ import pytest
 
 from medwsss.bundle.overrides import check_override_names
 from medwsss.keys import UNLABELED
-from tests.bundles.bundle import TINY, command, config, execute, train, workflow
+from tests.bundles.bundle import TINY, config, execute, train, words_of, workflow
 from tests.bundles.test_training import of
+from tests.toy_training import Typed
 
 COMMAND = ["/somewhere/monai/bundle/__main__.py", "run", "training", "--config_file", *config("train")]
 
@@ -213,7 +214,7 @@ def test_volume_smaller_than_the_patch_works(study, tmp_path):
 def test_the_cause_is_the_last_thing_one_sees(damaged, tmp_path, damage, options, told):
     if damage:
         damage(damaged)
-    process = command(damaged.folder, tmp_path / "out", **options)
+    process = Typed(words_of(damaged.folder, tmp_path / "out", **options))
     _, errors = process.communicate()
     assert process.returncode == 1
     assert "Traceback" in errors

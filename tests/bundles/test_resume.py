@@ -16,10 +16,10 @@ import torch
 from ignite.engine import Events
 
 from medwsss.keys import UNLABELED
-from tests.bundles.bundle import TINY, command, execute, read, train, workflow
+from tests.bundles.bundle import TINY, command, execute, read, train, words_of, workflow
 from tests.bundles.test_training import of
 from tests.fault.kill_training import EPOCHS, kill_and_compare, outcome, train_struck
-from tests.toy_training import in_process
+from tests.toy_training import Typed, in_process
 
 
 @pytest.mark.slow
@@ -30,7 +30,7 @@ def test_the_command_twice(study, tmp_path):
     assert first.returncode == 0
     table = printed[printed.index("Validation, best epoch") :].split("\n20")[0]  # up to the next log line
     saved = (tmp_path / "out" / "model.pt").read_bytes()
-    second = command(study, tmp_path / "out")
+    second = Typed(words_of(study, tmp_path / "out"))
     again, errors = second.communicate()
     assert second.returncode == 0
     assert "Already finished" in again + errors

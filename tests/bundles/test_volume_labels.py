@@ -10,10 +10,11 @@ import torch
 from medwsss.keys import CASE, PSEUDO_LABEL, SCRIBBLE, UNLABELED
 from medwsss.solvers import with_spacing
 from medwsss.terms.simplex import seed_mask
-from tests.bundles.bundle import TINY, TINY_2D, command, train
+from tests.bundles.bundle import TINY, TINY_2D, train, words_of
 from tests.bundles.photographs import train as train_on_photographs
 from tests.bundles.test_training import of
 from tests.fault.kill_training import kill_and_compare
+from tests.toy_training import Typed, free_port
 
 VOLUME = {"labels": "volume", "patches_from": "everywhere", "warmup_epochs": 0, "refreshes": 0, "keep_labels": True}
 UNTURNED = {"affine_prob": 0.0, "flip_prob": 0.0, "batch_size": 1}
@@ -97,11 +98,12 @@ def test_killed_and_resumed_is_bit_equal(study, tmp_path):
 @pytest.mark.slow
 def test_two_processes_share_the_cases(study, tmp_path):
     """One of them has two of three; the labels are those of one process."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     options = {**VOLUME, "epochs": 1, "batch_size": 1}
-    process = command(study, tmp_path / "two", "train", "multi_gpu_train", launcher=launcher, **options)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors[-3000:]
+    words = words_of(study, tmp_path / "two", "train", "multi_gpu_train", **options)
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": 2}
+    for process in [Typed(words, **place, RANK=rank, LOCAL_RANK=rank) for rank in (0, 1)]:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors[-3000:]
     train(study, tmp_path / "one", **options)
     one, two = (tmp_path / name / "pseudo_labels" / "epoch=1" for name in ("one", "two"))
     names = sorted(path.name for path in one.glob("*.npy"))

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from medwsss.experiments import grid
+from medwsss.experiments import runs as trainings
 from medwsss.experiments.grid import Run, Setting
 from tests.bundles.bundle import REPOSITORY
 
@@ -20,7 +22,8 @@ def done(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     trained = []
 
-    def run(words, output, threads, **facts):
+    def run(words, output, threads, device, **facts):
+        assert device == ""
         if facts["method"] == "gd" and not trained.count("gd"):
             trained.append("gd")
             raise KeyboardInterrupt
@@ -41,7 +44,7 @@ def report(lines, output):
 
 
 def arguments(folder, *overrides):
-    return Namespace(output=folder, threads=1, overrides=list(overrides))
+    return Namespace(output=folder, threads=1, devices=[""], overrides=list(overrides))
 
 
 def test_folders_tell_runs_apart():
@@ -58,6 +61,49 @@ def test_only_what_is_missing_is_run_after_an_interruption(tmp_path, done, capsy
         assert done == ["pce", "gd", "gd", "full"] and capsys.readouterr().out == "full+gd+pce\n"
     lines = [json.loads(text) for text in (tmp_path / "results.jsonl").read_text().splitlines()]
     assert lines[0].items() >= {"study": "heart", "method": "full", "length": 1.0, "knob": "", "factor": 1.0}.items()
+
+
+def test_as_many_runs_at_a_time_as_devices(tmp_path, monkeypatch):
+    """Of five runs two wait for each other on two devices, and none for more than one other."""
+    monkeypatch.chdir(REPOSITORY)
+    both, used = threading.Barrier(2, timeout=60), []
+
+    def run(words, output, threads, device, **facts):
+        used.append(device)
+        if facts["method"] in ("pce", "gd"):
+            both.wait()
+        output.mkdir(parents=True)
+        (output / "result.json").write_text(json.dumps({**facts, "command": words}))
+
+    monkeypatch.setattr(grid, "run", run)
+    given = arguments(tmp_path)
+    given.devices = ["0", "cpu"]
+    assert grid.carry_out(runs("pce", "gd", "full", "entropy", "hard"), report, given) == 0
+    assert sorted(used[:2]) == ["0", "cpu"] and len(used) == 5
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 5
+
+
+def test_an_interruption_ends_the_runs_beside_it_and_none_of_them_has_failed(tmp_path, monkeypatch):
+    """One of two trainings would take an hour; it is killed, and its folder waits to be continued."""
+    begun = threading.Event()
+
+    def run(words, output, threads, device, **facts):
+        if facts["method"] == "gd":
+            begun.wait(60)
+            raise KeyboardInterrupt
+        script = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(3600)"
+        original = trainings.subprocess.Popen
+        monkeypatch.setattr(trainings.subprocess, "Popen", lambda *a, **k: [original(*a, **k), begun.set()][0])
+        trainings.run(["-c", script, str(tmp_path / "begun")], output, threads, device, **facts)
+
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setattr(grid, "run", run)
+    given = arguments(tmp_path)
+    given.devices = ["cpu", "cpu"]
+    with pytest.raises(KeyboardInterrupt):
+        grid.carry_out(runs("pce", "gd", "full"), report, given, keep_going=True)
+    assert not list(tmp_path.rglob("result.json")) and len(list(tmp_path.rglob("log.txt"))) == 1
+    assert not trainings._TRAINING
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,13 @@ def test_a_training_that_is_still_running_is_left_alone(tmp_path):
     assert runs.run(["-c", SCRIPT, str(tmp_path)], tmp_path, 1)["IoU"] == {"mean": 1}
 
 
+@pytest.mark.parametrize(("device", "seen"), [("", "2"), ("0", "0"), ("cpu", "")])
+def test_the_gpu_that_a_training_sees(tmp_path, monkeypatch, device, seen):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
+    script = SCRIPT.replace("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+    assert runs.run(["-c", script, str(tmp_path)], tmp_path, 1, device)["last_epoch"] == seen
+
+
 def test_a_training_that_fails_says_why(tmp_path):
     with pytest.raises(ChildProcessError, match=r"status 1 in .*log.txt: expected lam >= 0, got -1"):
         runs.run(["-c", "raise SystemExit('expected lam >= 0, got -1')"], tmp_path, 1)

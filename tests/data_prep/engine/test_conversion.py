@@ -14,8 +14,6 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -28,9 +26,8 @@ from data_prep.__main__ import COMMANDS
 from data_prep.engine.journal import Journal
 from data_prep.engine.summary import training_command
 from medwsss.keys import UNLABELED
-from tests.bundles.bundle import BUNDLE
 from tests.data_prep import trees
-from tests.toy_training import in_process, observed_writes, processes
+from tests.toy_training import Typed, in_process, observed_writes, processes
 
 # the server that processes are forked from imports every command once
 processes.set_forkserver_preload(["tests.toy_training", "torch._dynamo", *(module for module, _ in COMMANDS.values())])
@@ -154,14 +151,13 @@ def test_a_finished_study_is_left_alone_and_another_one_is_refused(source, outpu
 def test_the_printed_command_trains(source, output):
     """As a shell reads it, with fewer and smaller steps."""
     trees.convert("decathlon", source, output)
-    command = training_command(output / "dataset.json").replace("python", shlex.quote(sys.executable), 1)
     tiny = "--epochs 1 --val_interval 1 --batch_size 2 --samples_per_volume 1 --channels '[2,4]' --patch_size '[8,8,8]'"
     run = output.parent / "run"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(
-        f"{command} {tiny} --output_dir {run}", shell=True, cwd=BUNDLE.parents[1], env=environment, capture_output=True
-    )
-    assert ended.returncode == 0, ended.stderr.decode()[-2000:]
+    python, m, *words = shlex.split(f"{training_command(output / 'dataset.json')} {tiny} --output_dir {run}")
+    assert (python, m) == ("python", "-m")
+    ended = Typed(words)
+    _, errors = ended.communicate()
+    assert ended.returncode == 0, errors[-2000:]
     assert (run / "model.pt").exists()
 
 
