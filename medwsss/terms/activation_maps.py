@@ -8,7 +8,16 @@ from torch import Tensor
 
 from medwsss.keys import UNLABELED
 
-__all__ = ["BACKGROUNDS", "FLOORS", "background_score", "label_map", "max_normalize", "prior_map", "seed_map"]
+__all__ = [
+    "BACKGROUNDS",
+    "FLOORS",
+    "background_score",
+    "label_map",
+    "max_normalize",
+    "present_classes",
+    "prior_map",
+    "seed_map",
+]
 
 FLOORS = ("max", "min_max")
 BACKGROUNDS = ("constant", "power")
@@ -42,6 +51,18 @@ def max_normalize(scores: Tensor, exists: Tensor | None = None, floor: str = "ma
         low, span = low.detach(), span.detach()
     low, span = (x.reshape(*x.shape, *[1] * (scores.ndim - 2)) for x in (low, span))
     return torch.where(span > 0, (positive - low).relu() / torch.where(span > 0, span, 1), 0)
+
+
+def present_classes(pooled: Tensor, tags: Tensor | None = None) -> Tensor:
+    """Which classes are taken to be there: those of a positive score and, where tags are known, those that they name.
+
+    Shape:
+        - pooled: scores of images, ``B C``.
+        - tags: ``B C``, 0, 1 or NaN; ``None``: nobody may look at them.
+        - output: ``B C`` bool.
+    """
+    predicted = pooled > 0
+    return predicted if tags is None else torch.where(tags.isnan(), predicted, tags == 1)
 
 
 def background_score(cam: Tensor, kind: str = "constant", alpha: float = 0.25) -> Tensor:

@@ -13,7 +13,7 @@ from monai.utils import convert_to_dst_type, convert_to_tensor
 from torch import Tensor
 
 from medwsss.keys import PRED, SCRIBBLE, TAGS, UNLABELED, VOID
-from medwsss.terms.activation_maps import label_map, max_normalize
+from medwsss.terms.activation_maps import label_map, max_normalize, present_classes
 from medwsss.terms.pooling import POOLINGS
 
 __all__ = [
@@ -89,10 +89,7 @@ class ScoresToCamd(MapTransform):
             scores = plain(d[key])[None, self.first :].float()
             exists = None if self.label_key not in d else plain(d[self.label_key])[None].to(scores.device) != VOID
             pooled = POOLINGS[self.pooling](scores, exists)[0]
-            present = pooled > 0
-            if self.use_tags:
-                tags = plain(d[TAGS]).to(scores.device)
-                present = torch.where(tags.isnan(), present, tags == 1)
+            present = present_classes(pooled, plain(d[TAGS]).to(scores.device) if self.use_tags else None)
             cam = max_normalize(scores, exists)[0] * present.reshape(-1, *[1] * (scores.ndim - 2))
             d |= {CAM: convert_to_dst_type(cam, d[key])[0], TAG_SCORES: pooled, PRESENT: present}
         return d
