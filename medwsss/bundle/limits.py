@@ -55,7 +55,9 @@ RANGES = {
     "mean": Range(),
     **dict.fromkeys(("std", "scales", "test_scales", "spacing", "bandwidth", "learning_rate", "minutes"), _POSITIVE),
     **dict.fromkeys(("seed", "workers", "warmup_epochs", "cam_epochs", "refreshes", "halo"), Range(0, whole=True)),
-    **dict.fromkeys(("eta", "solver_eta", "lam", "dice_weight", "warmup_loss", "guide_smoothing"), _FROM_0),
+    **dict.fromkeys(
+        ("eta", "solver_eta", "lam", "dice_weight", "warmup_loss", "guide_smoothing", "minimum_area"), _FROM_0
+    ),
     **dict.fromkeys(("prior_weight", "fsl_weight", "exponent", "sampling_floor"), _FROM_0),
     **dict.fromkeys(("class_balance", "cache_rate", "flip_prob", "affine_prob", "isl_weight", "dropout"), _SHARE),
     **dict.fromkeys(("foreground", "foreground_start", "low", "sigma"), _POSITIVE),
@@ -72,6 +74,7 @@ WORDS: dict[str, tuple[object, ...]] = {
     "labels": ("batch", "volume"),
     "patches_from": ("seeds", "both", "everywhere"),
     "trust": ("everywhere", "seeded"),
+    "polygons": ("gpkg", "geojson"),
     **dict.fromkeys(
         ("test_flip", "largest_component", "uncertainty", "probabilities", "skip_existing", "activation_maps"),
         (True, False),

@@ -149,8 +149,9 @@ def carry_out(
         except BaseException as error:  # what is running ends with an interruption and is continued another time
             stopped.append(error)
             pool.shutdown(wait=False, cancel_futures=True)
-            while wait(trainings, timeout=0.1).not_done:
+            while running := [training for training in trainings if not training.done()]:
                 stop()
+                wait(running, timeout=0.1)
             raise
     print(_write(report, arguments.output))
     return 0
