@@ -42,15 +42,15 @@ def max_normalize(scores: Tensor, exists: Tensor | None = None, floor: str = "ma
         [[[0.0, 0.25, 0.5, 1.0]]]
     """
     positive = scores.relu() if exists is None else torch.where(exists, scores.relu(), 0)
-    flat = positive.flatten(2)
-    low = flat.amin(2) if exists is None else torch.where(exists.flatten(2), flat, torch.inf).amin(2)
-    # no voxel exists: nothing to subtract
-    low = torch.where(low.isfinite(), low, 0) if floor == "min_max" else torch.zeros_like(low)
-    span = flat.amax(2) - low
+    if floor == "min_max":
+        low = (positive if exists is None else torch.where(exists, positive, torch.inf)).flatten(2).amin(2)
+        low = torch.where(low.isfinite(), low, 0)  # no voxel exists: nothing to subtract
+        low = (low if through_max else low.detach()).reshape(*low.shape, *[1] * (scores.ndim - 2))
+        positive = (positive - low).relu()
+    span = positive.flatten(2).amax(2).reshape(*scores.shape[:2], *[1] * (scores.ndim - 2))
     if not through_max:
-        low, span = low.detach(), span.detach()
-    low, span = (x.reshape(*x.shape, *[1] * (scores.ndim - 2)) for x in (low, span))
-    return torch.where(span > 0, (positive - low).relu() / torch.where(span > 0, span, 1), 0)
+        span = span.detach()
+    return positive / torch.where(span > 0, span, 1)
 
 
 def present_classes(pooled: Tensor, tags: Tensor | None = None) -> Tensor:
