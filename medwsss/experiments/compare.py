@@ -114,7 +114,7 @@ def rows_of(
     done = {method: [line for line in of if "failure" not in line] for method, of in methods.items()}
     rows = []
     for method, of in done.items():
-        means = [spread([line[figure]["mean"] for line in of], 3) for figure in figures]
+        means = [spread([line.get(figure, {}).get("mean") for line in of], 3) for figure in figures]
         other = NONE if method == reference else difference(of, done.get(reference, []), patients)
         steps = spread([line.get("step_seconds") for line in of], 3)
         memory = max((line["peak_gib"] for line in of if "peak_gib" in line), default=None)
@@ -125,9 +125,9 @@ def rows_of(
 
 
 def figures_of(lines: Sequence[Line]) -> list[str]:
-    """Titles of figures, as the first run that did not fail has them."""
-    first: Line = next((line for line in lines if "failure" not in line), {})
-    return [name for name, value in first.items() if isinstance(value, dict) and "mean" in value]
+    """Titles of figures that some run has which did not fail; not every method has them all."""
+    found = (item for line in lines if "failure" not in line for item in line.items())
+    return list(dict.fromkeys(name for name, value in found if isinstance(value, dict) and "mean" in value))
 
 
 def failures(lines: Sequence[Line]) -> list[str]:

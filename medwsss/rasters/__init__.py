@@ -15,6 +15,7 @@ from medwsss.rasters.dictionary import (
 from medwsss.rasters.features import Features, class_table, read_features
 from medwsss.rasters.georeference import Georeference
 from medwsss.rasters.guide import check_guide
+from medwsss.rasters.polygons import polygonize
 from medwsss.rasters.strokes import Burnt, burn, widen
 from medwsss.rasters.tiled import RasterPredictor
 from medwsss.rasters.writer import RasterWriter
@@ -35,6 +36,7 @@ __all__ = [
     "burn",
     "check_guide",
     "class_table",
+    "polygonize",
     "read_bands",
     "read_features",
     "widen",

@@ -20,6 +20,7 @@ from medwsss.keys import IMAGE, MAP_OUTPUT, OUTPUT, UNLABELED
 from medwsss.networks.reach import reach_of
 from medwsss.rasters.bands import BandStatistics, band_numbers
 from medwsss.rasters.georeference import Georeference
+from medwsss.rasters.polygons import polygonize, require_polygons
 from medwsss.rasters.writer import BLOCK, RasterWriter
 from medwsss.study.readers.parts import is_raster, read_window
 from medwsss.study.windows import Window, windows
@@ -44,6 +45,8 @@ class RasterPredictor:
         statistics: of the bands, as :py:func:`medwsss.rasters.read_bands` returns them.
         class_names: of the classes.
         maps: of :py:data:`medwsss.inferers.MAPS`, to write beside the classes.
+        polygons: whether to write a layer of the classes, too, see :py:func:`~medwsss.rasters.polygonize`.
+        minimum_area: of a polygon, in m² on the ground.
         core: pixels a side of a part; a multiple of 512, in which files are compressed.
         halo: pixels around it; default: as many as the network looks at.
         multiple_of: product of the network's strides.
@@ -51,6 +54,7 @@ class RasterPredictor:
         amp: whether in half precision.
 
     Raises:
+        ImportError: with the command that installs what polygons need.
         ValueError: for another core, a negative halo, and an unknown map.
     """
 
@@ -61,6 +65,8 @@ class RasterPredictor:
         statistics: Mapping[str, Any],
         class_names: Sequence[str],
         maps: Sequence[str] = (),
+        polygons: bool = False,
+        minimum_area: float = 0.0,
         core: int = 1024,
         halo: int | None = None,
         multiple_of: int = 1,
@@ -71,6 +77,9 @@ class RasterPredictor:
             raise ValueError(f"expected a core that is a multiple of {BLOCK} and of {multiple_of}, got {core}")
         if halo is not None and halo < 0 or set(maps) - set(MAPS):
             raise ValueError(f"expected a halo from 0 and maps of {', '.join(MAPS)}, got {halo} and {list(maps)}")
+        if polygons:
+            require_polygons()
+        self.polygons, self.minimum_area = polygons, minimum_area
         self.network, self.inferer = network.eval(), inferer
         self.statistics, self.class_names = BandStatistics.from_dict(statistics), list(class_names)
         self.maps = [name for name in MAPS if name in maps]
@@ -83,7 +92,7 @@ class RasterPredictor:
         self.halo = -(-halo // multiple_of) * multiple_of
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> None:
-        """Predict each item's ``image`` to its ``output`` and ``output_<map>``.
+        """Predict each item's ``image`` to its ``output`` and ``output_<map>``, of polygons ``output_polygons``.
 
         Raises:
             ValueError: after all, naming the images that could not be predicted.
@@ -112,7 +121,8 @@ class RasterPredictor:
             whether the scene says where on the earth it lies.
 
         Raises:
-            ValueError: naming the image, for one that is no raster of the bands that the network was trained with.
+            ValueError: naming the image, for one that is no raster of the bands that the network was trained with, and
+                for polygons of one without a reference system.
         """
         image = str(item[IMAGE])
         if not is_raster(image):
@@ -120,6 +130,8 @@ class RasterPredictor:
         bands = band_numbers(image, self.statistics.names)
         logger.info("Bands %s of %s.", ", ".join(map(str, bands)), image)
         place = Georeference.of(image)
+        if self.polygons and place.crs is None:
+            raise ValueError(f"expected a reference system for polygons, got none in {image}")
         parts = list(windows(place.shape, [self.core] * 2, [self.halo] * 2))
         with ExitStack() as stack:
             names = {"uncertainty": ["uncertainty"], "probabilities": self.class_names}
@@ -131,6 +143,8 @@ class RasterPredictor:
             for window in tqdm(parts, desc=image, disable=None if len(parts) > 1 else True):
                 for writer, values in zip(writers, self._maps(image, bands, window, sizes)):
                     writer.write(values, window.core[0][0], window.core[1][0])
+        if self.polygons:
+            polygonize(item[OUTPUT], item[MAP_OUTPUT.format("polygons")], self.class_names, self.minimum_area)
         return place.crs is not None
 
     def _maps(self, image: str, bands: Sequence[int], window: Window, sizes: Sequence[int]) -> Iterator[np.ndarray]:

@@ -44,6 +44,8 @@ def choose(problem: BoundEnergy) -> Backend:
     """Numba's loops if they can serve this problem, and so its coarser grids; else PyTorch's."""
     if problem.logits.device.type != "cpu" or problem.logits.dtype != torch.float32:
         return reference(f"{problem.logits.device.type}, {str(problem.logits.dtype).removeprefix('torch.')}")
+    if problem.frozen is not None:
+        return reference("the compiled step knows no frozen labels")
     try:
         import medwsss.solvers.compiled.step as compiled  # late: it takes a second to import
     except (ImportError, RuntimeError) as error:  # no Numba, or nowhere it may keep what it compiles

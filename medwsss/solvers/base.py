@@ -104,6 +104,7 @@ class Solver(ABC):
         scribble: Tensor,
         initial: Tensor | None = None,
         weights: Sequence[Tensor] | None = None,
+        frozen: Tensor | None = None,
     ) -> Solution:
         """Solve for a batch.
 
@@ -113,6 +114,10 @@ class Solver(ABC):
             scribble: ``B 1 *S`` integer, classes, ``UNLABELED`` and ``VOID``.
             initial: ``B K *S`` distributions to start from instead of the network's (a warm start).
             weights: ``w_ij`` of this guide if the caller has them.
+            frozen: ``B K *S``, labels ``q_i`` of unlabelled voxels that are known, 0 elsewhere; they come back as they
+                are, and the others are ``argmin_y E(y | q)`` of :meth:`~medwsss.terms.SelfLabelingEnergy.bind`. A block
+                whose border is frozen at labels of the whole needs no more around it. PyTorch's step solves it, from
+                ``initial`` or the network; a minimum cut takes each ``q_i`` for its largest class.
 
         Raises:
             ValueError: for shapes that don't belong together, seeds outside the classes, or input that is not finite.
@@ -141,10 +146,11 @@ class IterativeSolver(Solver):
         scribble: Tensor,
         initial: Tensor | None = None,
         weights: Sequence[Tensor] | None = None,
+        frozen: Tensor | None = None,
     ) -> Solution:
         """As :meth:`Solver.__call__`."""
         with torch.autocast(logits.device.type, enabled=False):
-            problem = self.energy.bind(logits, guide, scribble, weights)
+            problem = self.energy.bind(logits, guide, scribble, weights, frozen)
             if initial is not None and initial.shape != logits.shape:
                 raise ValueError(f"expected initial labels of shape {tuple(logits.shape)}, got {tuple(initial.shape)}")
             state = self.start(problem, initial)

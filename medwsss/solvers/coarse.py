@@ -40,12 +40,12 @@ def cell_size(shape: Sequence[int], spacing: Sequence[float] | None) -> tuple[in
 
 
 def can_coarsen(problem: BoundEnergy) -> bool:
-    """Whether pairs are a list of offsets, an axis is long enough, and equal labels cost nothing.
+    """Whether pairs are a list of offsets, an axis is long enough, equal labels cost nothing, and none are frozen.
 
-    The last because pairs inside a cell are left out.
+    Pairs inside a cell are left out; of frozen labels some would lie in a cell beside free ones.
     """
     term = problem.pair_term
-    if not isinstance(term, OffsetPairs):
+    if not isinstance(term, OffsetPairs) or problem.frozen is not None:
         return False
     return max(problem.logits.shape[2:]) >= LEAST_SIDE and term.relaxation.zero_on_equals
 

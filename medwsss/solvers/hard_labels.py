@@ -46,9 +46,10 @@ class HardLabels(Solver):
         scribble: Tensor,
         initial: Tensor | None = None,
         weights: Sequence[Tensor] | None = None,
+        frozen: Tensor | None = None,
     ) -> Solution:
-        """As :meth:`Solver.__call__`."""
-        solution = self.solver(logits, guide, scribble, initial, weights)
+        """As :meth:`Solver.__call__`; frozen labels become hard, too."""
+        solution = self.solver(logits, guide, scribble, initial, weights, frozen)
         y = solution.labels
         hard = F.one_hot(y.argmax(1), y.shape[1]).movedim(-1, 1).to(y)
         return replace(solution, labels=y.where(void_mask(scribble), hard))

@@ -51,14 +51,17 @@ class StridedSolver(Solver):
         scribble: Tensor,
         initial: Tensor | None = None,
         weights: Sequence[Tensor] | None = None,
+        frozen: Tensor | None = None,
     ) -> Solution:
         """As :meth:`Solver.__call__`; energy, steps and status are those of the coarse problem.
 
         Initial labels become means of cells. Weights of the full grid are summed up over the pairs between two cells
-        and divided by ``s^(d−1)``, their number for neighbours face to face.
+        and divided by ``s^(d−1)``, their number for neighbours face to face. Frozen labels are refused.
         """
         if self.stride == 1:
-            return self.solver(logits, guide, scribble, initial, weights)
+            return self.solver(logits, guide, scribble, initial, weights, frozen)
+        if frozen is not None:
+            raise ValueError(f"expected no frozen labels with a stride, got some with {self.stride}")
         shape, logits = logits.shape[2:], logits.to(torch.promote_types(logits.dtype, torch.float32))
         size = [self.stride] * len(shape)
         check_seeds(scribble, logits.shape[1])

@@ -26,6 +26,7 @@ __all__ = ["find_inputs", "group_channels"]
 logger = logging.getLogger(__name__)
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})", re.DOTALL)  # nnU-Net's CASE_0000, a file a channel
+_PREDICTION = "pred"
 _SHOWN = 5  # names in a message
 
 
@@ -39,7 +40,7 @@ def find_inputs(
     allow_outside: bool = False,
     skip_existing: bool = False,
     maps: Sequence[str] = (),
-    suffix: str | None = None,
+    endings: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """The images to predict, in the order of their names (or of the list), and where their predictions go.
 
@@ -59,7 +60,7 @@ def find_inputs(
         allow_outside: accept files outside the folder of the list.
         skip_existing: leave out images whose prediction is there, and maps with it.
         maps: names of what is to be written beside a prediction, as ``<name>_<map><ending>``.
-        suffix: ending of all predictions and maps, whatever the images have.
+        endings: of predictions (``pred``) and of maps by their names, in place of those by the images'.
 
     Returns:
         A dictionary an image: ``image`` (a path, or a list of paths: its channels), ``output`` (a path), and
@@ -76,12 +77,13 @@ def find_inputs(
     else:
         folder, images = _in_list(Path(datalist).absolute(), section, allow_outside)
     items: list[dict[str, Any]] = []
+    told = endings or {}
     for files in images:
         place, case = output / _below(folder, files[0]).parent, _case(files)
         item: dict[str, Any] = {IMAGE: str(files[0]) if len(files) == 1 else [str(file) for file in files]}
-        item[OUTPUT] = str(place / f"{case}_pred{suffix or output_suffix(files[0])}")
-        ending = suffix or map_suffix(files[0])
-        item |= {MAP_OUTPUT.format(name): str(place / f"{case}_{name}{ending}") for name in maps}
+        item[OUTPUT] = str(place / f"{case}_{_PREDICTION}{told.get(_PREDICTION, output_suffix(files[0]))}")
+        for name in maps:
+            item[MAP_OUTPUT.format(name)] = str(place / f"{case}_{name}{told.get(name, map_suffix(files[0]))}")
         items.append(item)
     raise_problems(_shared_names(items))
     if skip_existing:

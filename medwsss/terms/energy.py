@@ -19,6 +19,8 @@ __all__ = ["BoundEnergy", "SelfLabelingEnergy"]
 
 TRUSTS = ("everywhere", "seeded")
 
+_ROUNDING = 1e-2  # of distributions in half precision
+
 
 class SelfLabelingEnergy:
     """What pseudo-labels minimise for fixed predictions: Eq. (8) without its seed term.
@@ -77,30 +79,44 @@ class SelfLabelingEnergy:
         self.trust = trust
 
     def bind(
-        self, logits: Tensor, guide: Tensor, scribble: Tensor, weights: Sequence[Tensor] | None = None
+        self,
+        logits: Tensor,
+        guide: Tensor,
+        scribble: Tensor,
+        weights: Sequence[Tensor] | None = None,
+        frozen: Tensor | None = None,
     ) -> BoundEnergy:
         """The energy of one batch.
+
+        With known labels ``q_i`` of some voxels ``F``, such as those around a block, it is that of the others:
+        ``E(y | q) = η Σ_{i∉S∪F} H(y_i, σ_i) + λ Σ_{ij∈N} w_ij P(y_i, y_j)`` with ``y_i = q_i`` on ``F``, over pairs
+        with an end in neither ``S`` nor ``F``. Where ``q`` is of a minimiser of ``E``, the rest of it minimises this.
 
         Args:
             logits: ``B K *S`` network outputs of any floating type; computed with in float32, or float64 if they are.
             guide: ``B C *S``, what contrast weights look at.
             scribble: ``B 1 *S`` integer, classes, ``UNLABELED`` and ``VOID``.
             weights: ``w_ij`` of this guide if the caller has them (``neighborhood.weights``).
+            frozen: ``B K *S``, ``q_i`` on ``F`` and 0 elsewhere; what it says of seeds and void voxels is ignored.
 
         Raises:
-            ValueError: for shapes that don't belong together, a seed outside the classes, or logits or a guide that are
-                not finite, naming the sample.
+            ValueError: for shapes that don't belong together, a seed outside the classes, logits or a guide that are
+                not finite, naming the sample, and frozen labels that are neither distributions nor 0.
         """
         _check(logits, guide, scribble)
         check_seeds(scribble, logits.shape[1])
         scribble = scribble.to(torch.uint8)  # every class that there can be is below UNLABELED and VOID
         logits = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
         exists, free = ~void_mask(scribble), unlabeled_mask(scribble)
+        if frozen is not None:
+            _check_frozen(frozen, logits)
+            frozen = frozen.to(logits.dtype) * free
+            free = free & ~(frozen > 0).any(1, keepdim=True)
         if self.trust == "seeded":
             logits = logits * seeded_segments(logits, scribble)
         guide = guide.to(logits.dtype)
         pair_term = self.neighborhood.bind(self.relaxation, guide, exists, free, self.lam, weights)
-        return BoundEnergy(logits, scribble, self.cross_entropy, self.eta, pair_term)
+        return BoundEnergy(logits, scribble, self.cross_entropy, self.eta, pair_term, frozen)
 
 
 class BoundEnergy:
@@ -112,20 +128,30 @@ class BoundEnergy:
         cross_entropy: ``H``.
         eta: ``η``.
         pair_term: ``λ Σ_{ij∈N} w_ij P(y_i, y_j)``.
+        frozen: ``B K *S``, labels of unlabelled voxels that are known, 0 elsewhere.
 
     Attributes:
         free: ``B 1 *S`` bool, the voxels to label.
     """
 
     def __init__(
-        self, logits: Tensor, scribble: Tensor, cross_entropy: CrossEntropy, eta: float, pair_term: PairTerm
+        self,
+        logits: Tensor,
+        scribble: Tensor,
+        cross_entropy: CrossEntropy,
+        eta: float,
+        pair_term: PairTerm,
+        frozen: Tensor | None = None,
     ) -> None:
         self.logits = logits
         self.scribble = scribble
         self.cross_entropy = cross_entropy
         self.eta = eta
         self.pair_term = pair_term
+        self.frozen = frozen
         self.free = unlabeled_mask(scribble)
+        if frozen is not None:
+            self.free = self.free & ~(frozen > 0).any(1, keepdim=True)
 
     @cached_property
     def seeds(self) -> tuple[Tensor, ...]:
@@ -138,8 +164,9 @@ class BoundEnergy:
         return softmax(self.logits)
 
     def reset(self, y: Tensor) -> Tensor:
-        """``y`` with ``y_i = ȳ_i`` on seeds (§2) and uniform on void voxels."""
-        y = torch.where(self.free, y, void_mask(self.scribble).to(y.dtype) / y.shape[1])
+        """``y`` with ``y_i = ȳ_i`` on seeds (§2), ``q_i`` on frozen and uniform on void voxels."""
+        given = void_mask(self.scribble).to(y.dtype) / y.shape[1]
+        y = torch.where(self.free, y, given if self.frozen is None else given + self.frozen)
         y[self.seeds] = 1
         return y
 
@@ -170,6 +197,14 @@ class BoundEnergy:
         """``η Σ_{i free} H(y_i, σ_i)``, ``B``."""
         values = torch.where(self.free.squeeze(1), self.cross_entropy(y, self.sigma), 0)
         return self.eta * values.flatten(1).sum(1)
+
+
+def _check_frozen(frozen: Tensor, logits: Tensor) -> None:
+    if frozen.shape != logits.shape:
+        raise ValueError(f"expected frozen labels of shape {tuple(logits.shape)}, got {tuple(frozen.shape)}")
+    total = frozen.sum(1)
+    if not ((frozen >= 0).all() and ((total == 0) | ((total - 1).abs() < _ROUNDING)).all()):
+        raise ValueError("expected frozen labels that are distributions, or 0 where there are none, got others")
 
 
 def _check(logits: Tensor, guide: Tensor, scribble: Tensor) -> None:

@@ -17,7 +17,7 @@ from medwsss.keys import UNLABELED
 from medwsss.networks.reach import reach_of
 from medwsss.rasters import Georeference
 from tests.bundles.bundle import REPOSITORY, assert_all_is_there, execute
-from tests.rasters.scenes import pixels, rasterio, shapely, write_layer, write_scene
+from tests.rasters.scenes import pixels, pyogrio, rasterio, shapely, write_layer, write_scene
 
 BUNDLE = REPOSITORY / "bundles" / "remote_sensing"
 NAMES = sorted(path.stem for path in BUNDLE.glob("*.json"))
@@ -117,13 +117,16 @@ def test_from_a_scene_to_a_map(study, tmp_path, monkeypatch, caplog, capsys):
 
     with caplog.at_level(logging.INFO):
         words = [str(tmp_path / "run"), str(scene.parent), "--output_dir", str(tmp_path / "maps")]
-        assert infer.main([*words, "--device", "cpu", "--uncertainty", "True"], "infer") == 0
+        words += ["--uncertainty", "True", "--polygons", "gpkg"]
+        assert infer.main([*words, "--device", "cpu"], "infer") == 0
     path = tmp_path / "maps" / "scene_pred.tif"
     assert Georeference.of(path) == Georeference.of(scene)
     with rasterio.open(path) as raster, rasterio.open(tmp_path / "maps" / "scene_uncertainty.tif") as uncertainty:
         labels, doubt = raster.read(1), uncertainty.read(1)
         assert raster.tags(1)["CLASS_1"] == "bright" and raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
     assert (labels[:, :2] == UNLABELED).all() and set(np.unique(labels[:, 2:])) <= {0, 1}
+    polygons = shapely.from_wkb(pyogrio.raw.read(tmp_path / "maps" / "scene_polygons.gpkg")[2])
+    assert shapely.area(polygons).sum() == (labels < UNLABELED).sum() * 30 * 30
     assert np.isnan(doubt[:, :2]).all() and (doubt[:, 2:] <= 1.00001).all()
 
 

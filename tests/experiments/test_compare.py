@@ -162,11 +162,19 @@ def test_the_table_by_hand():
     ]
 
 
+def test_a_figure_that_one_method_lacks():
+    """A network of classes has no score of activation maps."""
+    lines = [line("pce", 0, 0.4, [0.3, 0.5]), line("gd", 0, 0.5, [0.4, 0.6])]
+    lines[1]["oracle"] = {"mean": 0.7}
+    titles, rows = compare.rows_of(lines, "pce")
+    assert titles[1:4] == ["Dice", "HD95 (mm)", "oracle"] and [row[3] for row in rows] == ["–", "0.700"]
+
+
 def fake_runs(monkeypatch, outcomes):
     """Trainings that are not done but have these outcomes, in order: Dice of two cases, or what is raised."""
     done = []
 
-    def run(words, output, threads, **facts):
+    def run(words, output, threads, device, **facts):
         outcome = outcomes[len(done)]
         done.append((facts["method"], facts["seed"]))
         if isinstance(outcome, type) or isinstance(outcome, BaseException):

@@ -124,6 +124,9 @@ def test_a_picture_has_the_map_of_the_same_pixels_on_the_earth(tmp_path, caplog)
         "1 of them say no reference system: their maps lie on their pixels, not on the earth."
     ]
     assert Georeference.of(tmp_path / "b_pred.tif") == Georeference((40, 50))
+    with pytest.raises(ValueError, match="expected a reference system for polygons, got none in .*b.png"):
+        predicted(files[1], tmp_path / "c", model, statistics=statistics.to_dict(), polygons=True)
+    assert not (tmp_path / "c_pred.tif").exists()
 
 
 def test_options(tmp_path):

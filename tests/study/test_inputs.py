@@ -125,11 +125,11 @@ def test_maps_lie_beside_predictions_and_are_missed(folder, tmp_path):
     assert len(found(folder)) == 4 and "a_uncertainty.tif for " in refused(folder, **maps)
 
 
-def test_one_ending_for_all(folder):
+def test_endings_may_be_told(folder):
     fill(folder, "a.png", "b.tif")
-    items = find_inputs(folder, "out", maps=["uncertainty"], suffix=".tif")
+    items = find_inputs(folder, "out", maps=["uncertainty", "p"], endings={"pred": ".tif", "p": ".gpkg"})
     targets = [Path(value).name for item in items for key, value in item.items() if key != "image"]
-    assert targets == ["a_pred.tif", "a_uncertainty.tif", "b_pred.tif", "b_uncertainty.tif"]
+    assert targets == [f"{name}_{end}" for name in "ab" for end in ("pred.tif", "uncertainty.tif", "p.gpkg")]
 
 
 # ---- what is refused
