@@ -2,6 +2,7 @@
 """Tags for a data list: of its dense masks, of a table, of folders, or of COCO or VOC as they are published::
 
     python -m data_prep tags --masks STUDY/dataset.json --output STUDY/tags.json --min-share 0.01
+    python -m data_prep tags --masks STUDY/dataset.json --output STUDY/slices.json --slices 2
     python -m data_prep tags --table images.csv --output STUDY/dataset.json
     python -m data_prep tags --folders STUDY --output STUDY/dataset.json
     python -m data_prep tags --coco COCO --output COCO/tags.json
@@ -35,11 +36,11 @@ from data_prep.engine.options import option, path_option
 from data_prep.engine.sources import visible
 from data_prep.formats.published_tags import coco_content, tags_by_size, voc_content
 from medwsss.files import read_json, write_json
-from medwsss.keys import IMAGE, LABEL, TAGS, VOID
+from medwsss.keys import IMAGE, LABEL, SLICE_AXIS, TAGS, VOID
 from medwsss.study import label_mapper, tag_schema
 from medwsss.study.problems import raise_problems
 from medwsss.study.readers import SUFFIXES, loader, suffix_of
-from medwsss.study.tags import UNKNOWN_TAGS
+from medwsss.study.tags import SLICE_TAGS, UNKNOWN_TAGS, read_slices
 
 SECTIONS = ("training", "validation")
 _MEANING = {"1": True, "1.0": True, "0": False, "0.0": False, "-1": None, "-1.0": None, "": None}
@@ -57,6 +58,9 @@ class Options:
     output: Path = path_option("the data list to write, in the folder of what it lists")
     min_voxels: int = option("of a class in a mask (default: %(default)s)", default=1)
     min_share: float = option("of a class in a mask (default: %(default)s)", default=0.0)
+    slices: int | None = option(
+        "of masks, tags of each slice of a volume across this axis", default=None, type=int, choices=(0, 1, 2)
+    )
     none: str = option("folder of images that show nothing (default: %(default)s)", default="normal")
     no_background: bool = option("every pixel is of some tag", default=False)
     seed: int = option("of a random split (default: %(default)s)", default=0)
@@ -74,10 +78,11 @@ def run(options: Options) -> int:
         raise ValueError(f"expected the list in the folder {root}, whose files it names, got {options.output}")
     content = READERS[given[0]](source, options)
     write_json(content, options.output)
-    counts = {
-        name: sum(name in item[TAGS] for item in content["training"]) for name in tag_schema(options.output).names
-    }
-    print(f"{options.output}: {len(content['training'])} training images, of which with a tag: {counts}")
+    schema = tag_schema(options.output)
+    samples = [tags for item in content["training"] for tags in read_slices(item, "training", schema)[0]]
+    counts = {name: sum(tags[k] == 1 for tags in samples) for k, name in enumerate(schema.names)}
+    kind = "images" if schema.slice_axis is None else "slices"
+    print(f"{options.output}: {len(samples)} training {kind}, of which with a tag: {counts}")
     return 0
 
 
@@ -86,18 +91,28 @@ def of_masks(path: Path, options: Options) -> dict[str, Any]:
     content, labels = read_json(path, "a data list"), label_mapper(path)
     schema, problems = tag_schema(path), []
     first = int(schema.background)
+
+    def of_one(mask: torch.Tensor) -> dict[str, list[str]]:
+        counts = torch.bincount(mask.flatten(), minlength=256)
+        least = max(options.min_voxels, options.min_share * int(counts[:VOID].sum()))
+        return tags_by_size({name: int(counts[k]) for k, name in enumerate(schema.names, first)}, least)
+
     for section in SECTIONS:
         for index, item in enumerate(tqdm(content.get(section) or [], desc=section, disable=None)):
             if not isinstance(item, dict) or not isinstance(item.get(LABEL), str):
                 problems.append(f"{path}: {section}[{index}]: expected a mask under {LABEL!r}, got none")
                 continue
-            mask = labels(loader()(path.parent / item[LABEL]))
-            counts = torch.bincount(torch.as_tensor(np.asarray(mask)).flatten().long(), minlength=256)
-            least = max(options.min_voxels, options.min_share * int(counts[:VOID].sum()))
-            found = {name: int(counts[k]) for k, name in enumerate(schema.names, first)}
-            item |= tags_by_size(found, least)
+            mask = torch.as_tensor(np.asarray(labels(loader()(path.parent / item[LABEL]))))[0].long()
+            if options.slices is None:
+                item |= of_one(mask)
+            elif mask.ndim == 3:
+                for key in (TAGS, UNKNOWN_TAGS):
+                    item.pop(key, None)
+                item[SLICE_TAGS] = [of_one(each) for each in mask.unbind(options.slices)]
+            else:
+                problems.append(f"expected a volume for --slices, got the shape {tuple(mask.shape)}: {item[LABEL]}")
     raise_problems(problems)
-    return content
+    return content | ({} if options.slices is None else {SLICE_AXIS: options.slices})
 
 
 def of_table(path: Path, options: Options) -> dict[str, Any]:

@@ -54,13 +54,13 @@ RANGES = {
     "rotate": Range(),
     "mean": Range(),
     **dict.fromkeys(("std", "scales", "test_scales", "spacing", "bandwidth", "learning_rate", "minutes"), _POSITIVE),
-    **dict.fromkeys(("seed", "workers", "warmup_epochs", "refreshes", "halo"), Range(0, whole=True)),
+    **dict.fromkeys(("seed", "workers", "warmup_epochs", "cam_epochs", "refreshes", "halo"), Range(0, whole=True)),
     **dict.fromkeys(
         ("eta", "solver_eta", "lam", "dice_weight", "warmup_loss", "guide_smoothing", "minimum_area"), _FROM_0
     ),
     **dict.fromkeys(("prior_weight", "fsl_weight", "exponent", "sampling_floor"), _FROM_0),
     **dict.fromkeys(("class_balance", "cache_rate", "flip_prob", "affine_prob", "isl_weight", "dropout"), _SHARE),
-    **dict.fromkeys(("foreground", "low", "sigma"), _POSITIVE),
+    **dict.fromkeys(("foreground", "foreground_start", "low", "sigma"), _POSITIVE),
     **dict.fromkeys(("mu", "background_score"), Range()),
     "samples": _COUNT,
     **dict.fromkeys(
@@ -75,7 +75,10 @@ WORDS: dict[str, tuple[object, ...]] = {
     "patches_from": ("seeds", "both", "everywhere"),
     "trust": ("everywhere", "seeded"),
     "polygons": ("gpkg", "geojson"),
-    **dict.fromkeys(("test_flip", "largest_component", "uncertainty", "probabilities", "skip_existing"), (True, False)),
+    **dict.fromkeys(
+        ("test_flip", "largest_component", "uncertainty", "probabilities", "skip_existing", "activation_maps"),
+        (True, False),
+    ),
 }
 #: Lists, and how many entries they have: another option, a number, or any number of them (0).
 LENGTHS: dict[str, str | int] = {

@@ -35,8 +35,9 @@ __all__ = ["check_values", "read_run", "trained_settings", "use_run"]
 
 logger = logging.getLogger(__name__)
 
-#: How an image goes through the network, which one may change, as opposed to what the network is and what it was shown.
-FREE = ("patch_size", "test_scales", "test_flip", "multiple_of")
+#: How an image goes through the network and becomes labels, which one may change, as opposed to what the network is and
+#: what it was shown.
+FREE = ("patch_size", "test_scales", "test_flip", "multiple_of", "background_kind", "background_score")
 _TARGET = "_target_"
 
 

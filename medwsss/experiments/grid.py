@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser, output: str) -> None:
         nargs="+",
         default=[""],
         metavar="GPU|cpu",
-        help="a run at a time on each, such as 0 1 (two GPUs), 0 0 (two runs on one), cpu cpu; default: one run at a time",
+        help="a run at a time on each, such as 0 1 (two GPUs), 0 0 (two on one), cpu cpu; default: one run at a time",
     )
     parser.epilog = "Further options override the bundle's in every run, such as --lam 3 --batch_size 2."
 
@@ -149,8 +149,9 @@ def carry_out(
         except BaseException as error:  # what is running ends with an interruption and is continued another time
             stopped.append(error)
             pool.shutdown(wait=False, cancel_futures=True)
-            while wait(trainings, timeout=0.1).not_done:
+            while running := [training for training in trainings if not training.done()]:
                 stop()
+                wait(running, timeout=0.1)
             raise
     print(_write(report, arguments.output))
     return 0

@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -117,6 +118,7 @@ def run(arguments: Sequence[str], output: Path, threads: int, device: str = "", 
     Raises:
         ValueError: where another command has begun in this folder, or this one is still running.
         ChildProcessError: where the training fails, with the last line of its log.
+        InterruptedError: where it was asked to end (SIGTERM), which is no failure of its own.
     """
     check_begun(arguments, output)
     if not is_finished(output):
@@ -176,6 +178,8 @@ def _train(arguments: Sequence[str], output: Path, threads: int, device: str) ->
         finally:
             _TRAINING.discard(process)
         status = process.returncode = os.waitstatus_to_exitcode(code)
+    if status in (-signal.SIGTERM, 128 + signal.SIGTERM):
+        raise InterruptedError(f"the training in {output} was asked to end; the same command continues it")
     if status:
         cause = (output / LOG).read_text().splitlines()[-1]
         how = f"exit status {status}" if status > 0 else f"signal {-status}"  # 9: often the end of memory

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from medwsss.files import save_atomically
 from medwsss.handlers.best_model import BestModel, LastModel
+from medwsss.handlers.cam_seeds import CamSeedHandler
 from medwsss.handlers.checkpoint import FullCheckpoint
 from medwsss.handlers.diagnostics import PseudoLabelDiagnostics
 from medwsss.handlers.evaluation import EvaluationReport
@@ -21,6 +22,7 @@ from medwsss.handlers.volume_labels import VolumeLabelHandler
 
 __all__ = [
     "BestModel",
+    "CamSeedHandler",
     "EpochSeeder",
     "EvaluationReport",
     "FullCheckpoint",

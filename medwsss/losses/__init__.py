@@ -10,6 +10,7 @@ from medwsss.losses.importance_sampling import ImportanceSamplingLoss
 from medwsss.losses.normalized_cut import NormalizedCutLoss
 from medwsss.losses.partial_cross_entropy import PartialCrossEntropyLoss
 from medwsss.losses.regularized import RegularizedLoss
+from medwsss.losses.scores import ScoresLoss
 from medwsss.losses.self_labeling import SelfLabelingLoss
 from medwsss.losses.spatial_bce import SpatialBCELoss
 from medwsss.losses.sum import SumLoss
@@ -26,6 +27,7 @@ __all__ = [
     "NormalizedCutLoss",
     "PartialCrossEntropyLoss",
     "RegularizedLoss",
+    "ScoresLoss",
     "SelfLabelingLoss",
     "SpatialBCELoss",
     "SumLoss",

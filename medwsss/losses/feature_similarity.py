@@ -83,7 +83,7 @@ class FeatureSimilarityLoss(nn.Module):
             input = resample(input, list(self.size), align_corners=False)  # noqa: A001
         with torch.autocast(input.device.type, enabled=False):
             maps = tagged_maps(input, target)
-            gate = self._gate(maps)
+            gate, sample = self._gate(maps)
             guide = target[GUIDE].to(gate.dtype)
             if guide.numel() and not (guide.amin() >= 0 and guide.amax() <= 1):
                 low, high = guide.aminmax()
@@ -92,25 +92,25 @@ class FeatureSimilarityLoss(nn.Module):
                 F.interpolate(guide, size=gate.shape[2:], mode="area") if guide.shape[2:] != gate.shape[2:] else guide
             )
             exists = existing_cells(target, gate.shape[2:])
-            shown = maps.tags == 1
-            if self.background:
-                shown = torch.cat((shown.any(1, keepdim=True), shown), 1)
-            sample, channel = shown.nonzero(as_tuple=True)
-            energies = self.neighborhood.energy(gate[sample, channel].unsqueeze(1), sample, guide, exists)
-            return energies.sum() / len(gate)
+            energies = self.neighborhood.energy(gate, sample, guide, exists)
+            return energies.sum() / len(maps.tags)
 
-    def _gate(self, maps: TaggedMaps) -> Tensor:
-        if self.gate == "r":
-            gate = max_normalize(maps.scores, maps.exists, self.floor, self.through_max)
-        elif self.gate == "b":
-            gate = maps.scores.sigmoid()
-        elif self.gate == "s":
-            gate = maps.scores
-        elif maps.all_scores.shape == maps.scores.shape:
-            raise ValueError("expected a channel of the background before the tags for gate 'a', got none")
-        else:
-            gate = maps.all_scores.softmax(1)[:, 1:]
+    def _gate(self, maps: TaggedMaps) -> tuple[Tensor, Tensor]:
+        """``g`` of the tags that are there alone, ``M 1 *s``, and which sample each is of."""
+        sample, channel = (maps.tags == 1).nonzero(as_tuple=True)
+        if self.gate == "a":
+            if maps.all_scores.shape == maps.scores.shape:
+                raise ValueError("expected a channel of the background before the tags for gate 'a', got none")
+            return maps.all_scores.softmax(1)[sample, channel + 1].unsqueeze(1), sample
+        gate = maps.scores[sample, channel].unsqueeze(1)
+        if self.gate == "b":
+            return gate.sigmoid(), sample
+        if self.gate == "s":
+            return gate, sample
+        exists = None if maps.exists is None else maps.exists[sample]
+        gate = max_normalize(gate, exists, self.floor, self.through_max)
         if not self.background:
-            return gate
-        shown = (maps.tags == 1).reshape(*maps.tags.shape, *[1] * (gate.ndim - 2))
-        return torch.cat((1 - (gate * shown).amax(1, keepdim=True), gate), 1)
+            return gate, sample
+        # the largest of each sample's; where none is shown, there is no background either
+        largest = torch.stack([gate[sample == each].amax(0) for each in sample.unique()]) if len(sample) else gate
+        return torch.cat((gate, 1 - largest)), torch.cat((sample, sample.unique()))

@@ -11,6 +11,7 @@ from monai.losses import DiceLoss
 from torch import Tensor, nn
 
 from medwsss.keys import SCRIBBLE, UNLABELED
+from medwsss.losses.precision import without_autocast
 from medwsss.losses.reduction import masked_mean
 from medwsss.terms.simplex import seed_mask
 
@@ -62,6 +63,7 @@ class PartialCrossEntropyLoss(nn.Module):
         self.dice_weight = dice_weight
         self.dice = DiceLoss(softmax=True, to_onehot_y=True, ignore_index=UNLABELED)
 
+    @without_autocast
     def forward(self, input: Tensor, target: Tensor | Mapping[str, Tensor]) -> Tensor:  # noqa: A002 (MONAI's name)
         """The loss of a batch."""
         logits, scribble = self.checked(input, target)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from medwsss.keys import GUIDE
 from medwsss.losses.partial_cross_entropy import PartialCrossEntropyLoss
+from medwsss.losses.precision import without_autocast
 from medwsss.losses.reduction import masked_mean
 from medwsss.terms.simplex import void_mask
 
@@ -40,6 +41,7 @@ class PenalizedLoss(nn.Module, ABC):
     def penalty(self, sigma: Tensor, guide: Tensor, scribble: Tensor) -> Tensor:
         """``R``, a scalar, of predictions ``B K *S``, a guide of their type, and the scribble ``B 1 *S``."""
 
+    @without_autocast
     def forward(self, input: Tensor, target: Mapping[str, Tensor]) -> Tensor:  # noqa: A002 (MONAI's name)
         """The loss of a batch."""
         logits, scribble = self.seed_loss.checked(input, target)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from medwsss.keys import GUIDE
 from medwsss.losses.partial_cross_entropy import PartialCrossEntropyLoss, seed_term
+from medwsss.losses.precision import without_autocast
 from medwsss.losses.reduction import checked_normalization, divisors
 from medwsss.terms.cross_entropies import cross_entropy
 from medwsss.terms.neighborhoods import GridNeighborhood, Neighborhood
@@ -71,6 +72,7 @@ class RegularizedLoss(nn.Module):
         self.normalization = checked_normalization(normalization)
         self.seed_loss = PartialCrossEntropyLoss(dice_weight)
 
+    @without_autocast
     def forward(self, input: Tensor, target: Mapping[str, Tensor]) -> Tensor:  # noqa: A002 (MONAI's name)
         """The loss of a batch."""
         logits, scribble = self.seed_loss.checked(input, target)

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from medwsss.keys import PSEUDO_LABEL
 from medwsss.losses.partial_cross_entropy import PartialCrossEntropyLoss
+from medwsss.losses.precision import without_autocast
 from medwsss.losses.reduction import checked_normalization, divisors, over_processes
 from medwsss.terms.cross_entropies import CROSS_ENTROPIES, CrossEntropy
 from medwsss.terms.simplex import seed_mask, unlabeled_mask
@@ -124,6 +125,7 @@ class SelfLabelingLoss(nn.Module):
         self.normalization = checked_normalization(normalization)
         self.seed_loss = PartialCrossEntropyLoss(dice_weight)
 
+    @without_autocast
     def forward(self, input: Tensor, target: Mapping[str, Tensor]) -> Tensor:  # noqa: A002 (MONAI's name)
         """The loss of a batch."""
         if PSEUDO_LABEL not in target:

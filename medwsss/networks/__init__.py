@@ -7,18 +7,20 @@ from medwsss.networks.deeplab_v3_plus import DeepLabV3Plus
 from medwsss.networks.imagenet_weights import WeightReport, load_imagenet_weights
 from medwsss.networks.mobilenet_v2 import MobileNetV2
 from medwsss.networks.reach import reach_of
-from medwsss.networks.score_maps import ScoreMaps, residual_encoder
+from medwsss.networks.score_maps import ResidualEncoder, ScoreMaps
 from medwsss.networks.siamese import Siamese
+from medwsss.networks.two_heads import TwoHeads
 from medwsss.networks.vit_linear import ViTLinear
 
 __all__ = [
     "DeepLabV3Plus",
     "MobileNetV2",
+    "ResidualEncoder",
     "ScoreMaps",
     "Siamese",
+    "TwoHeads",
     "ViTLinear",
     "WeightReport",
     "load_imagenet_weights",
     "reach_of",
-    "residual_encoder",
 ]

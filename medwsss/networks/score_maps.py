@@ -10,22 +10,39 @@ from monai.networks.blocks import ResidualUnit
 from monai.networks.layers import Conv, Dropout
 from torch import Tensor, nn
 
-__all__ = ["ScoreMaps", "residual_encoder"]
+__all__ = ["ResidualEncoder", "ScoreMaps"]
 
 
-def residual_encoder(
-    spatial_dims: int, in_channels: int, channels: Sequence[int], strides: Sequence[int], norm: str = "instance"
-) -> nn.Sequential:
-    """MONAI's residual units one after the other, as in its ``UNet`` on the way down: a small encoder."""
-    if len(channels) != len(strides) or not channels:
-        raise ValueError(f"expected a stride for each of the channels, got {list(channels)} and {list(strides)}")
-    before = [in_channels, *channels[:-1]]
-    return nn.Sequential(
-        *(
-            ResidualUnit(spatial_dims, a, b, strides=s, subunits=2, norm=norm)
-            for a, b, s in zip(before, channels, strides)
+class ResidualEncoder(nn.Sequential):
+    """MONAI's residual units one after the other, as in its ``UNet`` on the way down: a small encoder.
+
+    Args:
+        spatial_dims: axes.
+        in_channels: of the image.
+        channels: of each unit's features.
+        strides: of each unit.
+        norm: of its convolutions.
+
+    Raises:
+        ValueError: where channels and strides differ in number, or there are none.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        norm: str = "instance",
+    ) -> None:
+        if len(channels) != len(strides) or not channels:
+            raise ValueError(f"expected a stride for each of the channels, got {list(channels)} and {list(strides)}")
+        super().__init__(
+            *(
+                ResidualUnit(spatial_dims, a, b, strides=s, subunits=2, norm=norm)
+                for a, b, s in zip([in_channels, *channels[:-1]], channels, strides)
+            )
         )
-    )
 
 
 class ScoreMaps(nn.Module):
@@ -47,7 +64,7 @@ class ScoreMaps(nn.Module):
 
     Example:
         >>> import torch
-        >>> network = ScoreMaps(residual_encoder(2, 3, [4, 8], [2, 2]), 8, num_tags=5, spatial_dims=2)
+        >>> network = ScoreMaps(ResidualEncoder(2, 3, [4, 8], [2, 2]), 8, num_tags=5, spatial_dims=2)
         >>> tuple(network(torch.zeros(1, 3, 32, 24)).shape)
         (1, 5, 8, 6)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from medwsss.files import read_json
-from medwsss.keys import IMAGE, LABEL, SCRIBBLE, TAGS
+from medwsss.keys import IMAGE, LABEL, SCRIBBLE
 from medwsss.parallel import parallel_map
 from medwsss.study.axes import differing_orders
 from medwsss.study.datalist import find_shared, resolve, section_of
@@ -24,7 +24,7 @@ from medwsss.study.mapping import MapWeakLabels
 from medwsss.study.patients import split_by_features
 from medwsss.study.problems import raise_problems
 from medwsss.study.summary import StudySummary
-from medwsss.study.tags import check_tags, contradiction, is_tagged, read_tags, tag_schema
+from medwsss.study.tags import check_tags, contradiction, is_tagged, miscounted_slices, read_slices, tag_schema
 
 __all__ = ["StudyReport", "check_study"]
 
@@ -71,7 +71,7 @@ class _Job:
     scribble: Files | None = None
     mask: Files | None = None
     picture: Picture | None = None
-    tags: Sequence[float] | None = None
+    tags: Sequence[Sequence[float]] | None = None
 
     def __call__(self) -> Findings:
         draw = self.picture and partial(self.picture, Path(str(self.image)).name)
@@ -144,9 +144,9 @@ def check_study(
                 problems += found
             tags = None
             if schema is not None:
-                tags, wrong = read_tags(item, where, schema, needed=section == "training" and is_tagged(content))
+                tags, wrong = read_slices(item, where, schema, needed=section == "training" and is_tagged(content))
                 problems += wrong
-                training_tags += [tags] * (section == "training" and not wrong)
+                training_tags += tags * (section == "training" and not wrong)
             errors += problems
             if not problems:
                 jobs.append(_Job(len(jobs), section, labels, **files, tags=tags))
@@ -161,8 +161,10 @@ def check_study(
         report.warnings += doubtful
     for job, case in tqdm(_in_order(jobs, workers), total=len(jobs), desc="checking data", disable=None):
         report.sections[job.section].add(case, str(job.image))
-        if schema and job.tags and case.mask is not None and (told := contradiction(job.tags, case.mask, schema)):
-            report.warnings.append(f"{told} in {job.mask}")
+        if schema and job.tags:
+            report.errors += miscounted_slices(job.tags, case.shape[1:], schema, str(job.image))
+            if case.mask is not None and (told := contradiction(job.tags, case.mask, schema)):
+                report.warnings.append(f"{told} in {job.mask}")
         if case.picture:
             report.pictures.append((job.section, str(job.image), case.picture))
     for section, summary in report.sections.items():
@@ -189,7 +191,7 @@ def _named(
     masks = (LABEL, "mask") if section == "validation" else ("mask", LABEL)
     mask = next((key for key in masks if key in item), LABEL)
     keys = {"scribble": SCRIBBLE, "mask": mask}
-    if section == "training" and TAGS in item and annotation_key is None and SCRIBBLE not in item:
+    if section == "training" and is_tagged({section: [item]}) and annotation_key is None and SCRIBBLE not in item:
         keys = {"mask": mask}  # a mask beside tags is for figures
     elif section == "training":
         keys["scribble"] = annotation_key or (SCRIBBLE if SCRIBBLE in item else LABEL)
@@ -197,7 +199,7 @@ def _named(
     named = {r: (k, item.get(k)) for r, k in keys.items() if item.get(k) is not None or k == annotation_key}
     if len({str(value) for _, value in named.values()}) < len(named):
         del named["mask"]  # both are one file
-    if not named and section in _NEEDS_LABELS and TAGS not in item:
+    if not named and section in _NEEDS_LABELS and not is_tagged({section: [item]}, section):
         tried = " or ".join(map(repr, dict.fromkeys(keys.values())))
         return {}, [f"{where}: expected a label for the image, got none under {tried}"]
     return {"image": (IMAGE, item.get(IMAGE)), **named}, []

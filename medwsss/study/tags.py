@@ -15,14 +15,25 @@ from monai.config import PathLike
 from torch import Tensor
 
 from medwsss.files import read_json
-from medwsss.keys import IMAGE, LABEL, TAGS
+from medwsss.keys import IMAGE, LABEL, SLICE, SLICE_AXIS, TAGS
 from medwsss.study.datalist import load_datalist, section_of
 from medwsss.study.declared import declared_labels, read_class_names
 from medwsss.study.problems import raise_problems
 
-__all__ = ["TagSchema", "check_tags", "contradiction", "is_tagged", "load_tagged", "read_tags", "tag_schema"]
+__all__ = [
+    "TagSchema",
+    "check_tags",
+    "contradiction",
+    "is_tagged",
+    "load_tagged",
+    "miscounted_slices",
+    "read_slices",
+    "read_tags",
+    "tag_schema",
+]
 
 UNKNOWN_TAGS = "unknown_tags"
+SLICE_TAGS = "slice_tags"
 _RARE = 0.01  # a tag of fewer images is one that a network hardly meets
 
 
@@ -33,6 +44,7 @@ class TagSchema:
     names: tuple[str, ...]
     background: bool  #: class 0 is a background, which is no tag, and tag ``c`` is class ``c + 1``
     path: str  #: of the list
+    slice_axis: int | None = None  #: what has tags are not images but slices of volumes, across this axis
 
     def __len__(self) -> int:
         return len(self.names)
@@ -42,7 +54,7 @@ def tag_schema(path: PathLike) -> TagSchema:
     """Tags are the classes of ``labels`` but for class 0, or all of them where the list says ``"background": false``.
 
     Raises:
-        ValueError: naming the file, where there is no tag left.
+        ValueError: naming the file, where there is no tag left, and for an axis of slices that no volume has.
     """
     content = read_json(path, "a data list")
     background = content.get("background", True)
@@ -51,13 +63,18 @@ def tag_schema(path: PathLike) -> TagSchema:
     names = read_class_names(path, declared_labels(path).num_classes)[int(background) :]
     if not names:
         raise ValueError(f"expected labels of a background and one tag at least, got no tag in {path}")
-    return TagSchema(tuple(names), background, str(path))
+    sliced = any(is_tagged(content, name, SLICE_TAGS) for name in content)
+    axis = content.get(SLICE_AXIS, 2)
+    if sliced and (type(axis) is not int or not 0 <= axis < 3):
+        raise ValueError(f"expected {SLICE_AXIS!r} of 0, 1 or 2, across which slices lie, got {axis!r} in {path}")
+    return TagSchema(tuple(names), background, str(path), axis if sliced else None)
 
 
-def is_tagged(content: Mapping[str, Any], section: str = "training") -> bool:
-    """Whether items of a section have tags."""
+def is_tagged(content: Mapping[str, Any], section: str = "training", *keys: str) -> bool:
+    """Whether items of a section have tags, of images or of slices, or one of ``keys`` at least."""
     items = content.get(section)
-    return isinstance(items, list) and any(isinstance(item, dict) and TAGS in item for item in items)
+    wanted = {*keys} or {TAGS, SLICE_TAGS}
+    return isinstance(items, list) and any(isinstance(item, dict) and wanted & item.keys() for item in items)
 
 
 def read_tags(item: Any, where: str, schema: TagSchema, needed: bool = True) -> tuple[list[float], list[str]]:
@@ -88,6 +105,30 @@ def read_tags(item: Any, where: str, schema: TagSchema, needed: bool = True) -> 
     return values, problems
 
 
+def read_slices(item: Any, where: str, schema: TagSchema, needed: bool = True) -> tuple[list[list[float]], list[str]]:
+    """:func:`read_tags` of each sample that an item is: of the image, or of each slice of a volume.
+
+    An item of slices says ``"slice_tags": [["cat"], [], null]``, one entry a slice: a list, ``null`` of a slice that
+    nobody looked at, or ``{"tags": ["cat"], "unknown_tags": ["dog"]}``.
+    """
+    told = item if isinstance(item, Mapping) else {}
+    if schema.slice_axis is None:
+        tags, problems = read_tags(item, where, schema, needed)
+        return [tags], problems
+    entries = told.get(SLICE_TAGS)
+    if TAGS in told or UNKNOWN_TAGS in told or not isinstance(entries, list) or not entries:
+        got = repr(entries) if SLICE_TAGS in told and TAGS not in told else f"{sorted(told)}"
+        return [], [f"{where}: expected {SLICE_TAGS!r} alone, a list with an entry for each slice, got {got}"]
+    samples, problems = [], []
+    for index, entry in enumerate(entries):
+        place = f"{where}[{SLICE_TAGS!r}][{index}]"
+        each = entry if isinstance(entry, Mapping) else {} if entry is None else {TAGS: entry}
+        tags, wrong = read_tags(each, place, schema, needed=entry is not None)
+        samples.append(tags)
+        problems += wrong
+    return samples, problems
+
+
 def _index(tag: Any, schema: TagSchema) -> int | str:
     """Of a tag's name or class number, or why it is none."""
     first = int(schema.background)
@@ -102,10 +143,13 @@ def _index(tag: Any, schema: TagSchema) -> int | str:
     return f"expected a tag of {', '.join(schema.names)} or a class number, got {tag!r}{hint}"
 
 
-def load_tagged(path: PathLike, section: str = "training", allow_outside: bool = False) -> list[dict[str, Any]]:
+def load_tagged(
+    path: PathLike, section: str = "training", allow_outside: bool = False, whole: bool = False
+) -> list[dict[str, Any]]:
     """The items of a section with ``image``, ``tags`` (1, 0 or NaN each) and, where they all have one, ``label``.
 
-    Training items need tags; those of other sections without any are of unknown tags.
+    Training items need tags; those of other sections without any are of unknown tags. Where slices have tags, each of
+    them is an item, with ``slice`` and ``slice_axis``; ``whole`` volumes have ``tags`` of all their slices in a row.
 
     Raises:
         ValueError: a line each for what is wrong, naming the file, the item and the value.
@@ -117,10 +161,18 @@ def load_tagged(path: PathLike, section: str = "training", allow_outside: bool =
     keys = [IMAGE, *[LABEL] * all(isinstance(item, dict) and LABEL in item for item in items)]
     loaded, problems = load_datalist(path, section, keys, allow_outside), []
     for index, (item, result) in enumerate(zip(items, loaded)):
-        result[TAGS], wrong = read_tags(item, f"{path}: {section}[{index}]", schema, section == "training")
+        samples, wrong = read_slices(item, f"{path}: {section}[{index}]", schema, section == "training")
+        result[TAGS] = samples
         problems += wrong
     raise_problems(problems)
-    return loaded
+    axis = schema.slice_axis
+    if axis is not None and whole:
+        return loaded
+    return [
+        {**item, TAGS: tags} | ({} if axis is None else {SLICE: number, SLICE_AXIS: axis})
+        for item in loaded
+        for number, tags in enumerate(item[TAGS])
+    ]
 
 
 def check_tags(
@@ -159,12 +211,26 @@ def check_tags(
     return errors, warnings, "\n".join(rows)
 
 
-def contradiction(tags: Sequence[float], mask: Tensor, schema: TagSchema) -> str | None:
-    """Where the classes of a mask, by their voxels' counts, are not the tags."""
+def miscounted_slices(
+    samples: Sequence[Sequence[float]], shape: Sequence[int], schema: TagSchema, image: str
+) -> list[str]:
+    """What is wrong where slices have tags, and a volume of this shape has not as many."""
+    axis = schema.slice_axis
+    if axis is None or not shape or (len(shape) == 3 and shape[axis] == len(samples)):
+        return []
+    if len(shape) != 3:
+        return [f"expected a volume, whose slices have tags ({SLICE_TAGS}), got a shape of {tuple(shape)} in {image}"]
+    text = f"expected {SLICE_TAGS!r} with an entry for each of the {shape[axis]} slices across axis {axis}"
+    return [f"{text} ({SLICE_AXIS}), got {len(samples)} of {image}"]
+
+
+def contradiction(samples: Sequence[Sequence[float]], mask: Tensor, schema: TagSchema) -> str | None:
+    """Where the classes of a mask, by their voxels' counts, are not the tags of an image, or of all slices together."""
     first = int(schema.background)
     present = [name for k, name in enumerate(schema.names, first) if mask[k]]
-    told = [name for name, value in zip(schema.names, tags) if value == 1]
-    unknown = {name for name, value in zip(schema.names, tags) if math.isnan(value)}
+    of_tags = list(zip(schema.names, zip(*samples)))
+    told = [name for name, values in of_tags if 1 in values]
+    unknown = {name for name, values in of_tags if 1 not in values and any(map(math.isnan, values))}
     if set(told) - unknown == set(present) - unknown:
         return None
     return f"expected tags as the mask has classes, {present}, got {told}"

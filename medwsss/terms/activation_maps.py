@@ -8,7 +8,16 @@ from torch import Tensor
 
 from medwsss.keys import UNLABELED
 
-__all__ = ["BACKGROUNDS", "FLOORS", "background_score", "label_map", "max_normalize", "prior_map", "seed_map"]
+__all__ = [
+    "BACKGROUNDS",
+    "FLOORS",
+    "background_score",
+    "label_map",
+    "max_normalize",
+    "present_classes",
+    "prior_map",
+    "seed_map",
+]
 
 FLOORS = ("max", "min_max")
 BACKGROUNDS = ("constant", "power")
@@ -33,15 +42,27 @@ def max_normalize(scores: Tensor, exists: Tensor | None = None, floor: str = "ma
         [[[0.0, 0.25, 0.5, 1.0]]]
     """
     positive = scores.relu() if exists is None else torch.where(exists, scores.relu(), 0)
-    flat = positive.flatten(2)
-    low = flat.amin(2) if exists is None else torch.where(exists.flatten(2), flat, torch.inf).amin(2)
-    # no voxel exists: nothing to subtract
-    low = torch.where(low.isfinite(), low, 0) if floor == "min_max" else torch.zeros_like(low)
-    span = flat.amax(2) - low
+    if floor == "min_max":
+        low = (positive if exists is None else torch.where(exists, positive, torch.inf)).flatten(2).amin(2)
+        low = torch.where(low.isfinite(), low, 0)  # no voxel exists: nothing to subtract
+        low = (low if through_max else low.detach()).reshape(*low.shape, *[1] * (scores.ndim - 2))
+        positive = (positive - low).relu()
+    span = positive.flatten(2).amax(2).reshape(*scores.shape[:2], *[1] * (scores.ndim - 2))
     if not through_max:
-        low, span = low.detach(), span.detach()
-    low, span = (x.reshape(*x.shape, *[1] * (scores.ndim - 2)) for x in (low, span))
-    return torch.where(span > 0, (positive - low).relu() / torch.where(span > 0, span, 1), 0)
+        span = span.detach()
+    return positive / torch.where(span > 0, span, 1)
+
+
+def present_classes(pooled: Tensor, tags: Tensor | None = None) -> Tensor:
+    """Which classes are taken to be there: those of a positive score and, where tags are known, those that they name.
+
+    Shape:
+        - pooled: scores of images, ``B C``.
+        - tags: ``B C``, 0, 1 or NaN; ``None``: nobody may look at them.
+        - output: ``B C`` bool.
+    """
+    predicted = pooled > 0
+    return predicted if tags is None else torch.where(tags.isnan(), predicted, tags == 1)
 
 
 def background_score(cam: Tensor, kind: str = "constant", alpha: float = 0.25) -> Tensor:

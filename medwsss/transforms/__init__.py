@@ -65,6 +65,7 @@ from medwsss.transforms.scribbles.dictionary import (
     SimulateScribbleD,
     SimulateScribbleDict,
 )
+from medwsss.transforms.slices import LoadSliced, LoadSliceD, LoadSliceDict
 from medwsss.transforms.thick_axis import ThickAxisLast, ThickAxisLastd, ThickAxisLastD, ThickAxisLastDict
 from medwsss.transforms.void import VoidFilld, VoidFillD, VoidFillDict
 from medwsss.transforms.volume import AsVolume, AsVolumed, AsVolumeD, AsVolumeDict
@@ -115,6 +116,9 @@ __all__ = [
     "LoadVolumeLabelD",
     "LoadVolumeLabelDict",
     "LoadVolumeLabeld",
+    "LoadSliceD",
+    "LoadSliceDict",
+    "LoadSliced",
     "MapWeakLabels",
     "MapWeakLabelsD",
     "MapWeakLabelsDict",

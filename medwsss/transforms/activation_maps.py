@@ -13,8 +13,9 @@ from monai.utils import convert_to_dst_type, convert_to_tensor
 from torch import Tensor
 
 from medwsss.keys import PRED, SCRIBBLE, TAGS, UNLABELED, VOID
-from medwsss.terms.activation_maps import label_map, max_normalize
+from medwsss.terms.activation_maps import label_map, max_normalize, present_classes
 from medwsss.terms.pooling import POOLINGS
+from medwsss.transforms.slices import as_images, from_images
 
 __all__ = [
     "BlankLabelD", "BlankLabelDict", "BlankLabeld", "CamToLabelD", "CamToLabelDict", "CamToLabeld",
@@ -66,6 +67,7 @@ class ScoresToCamd(MapTransform):
         pooling: of the image's scores.
         label_key: of a map on whose ``VOID`` voxels there is no image, if the case has it.
         background_channel: the first map is of the background, and left out.
+        slice_axis: of a volume, the axis across which its slices are images of their own, ``N C`` scores and tags.
     """
 
     def __init__(
@@ -75,26 +77,29 @@ class ScoresToCamd(MapTransform):
         pooling: str = "average",
         label_key: str = SCRIBBLE,
         background_channel: bool = False,
+        slice_axis: int | None = None,
     ) -> None:
         super().__init__(keys)
         if pooling not in POOLINGS:
             raise ValueError(f"expected pooling in {sorted(POOLINGS)}, got {pooling!r}")
         self.use_tags, self.pooling, self.label_key = use_tags, pooling, label_key
-        self.first = int(background_channel)
+        self.first, self.slice_axis = int(background_channel), slice_axis
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The case with its maps."""
         d = dict(data)
         for key in self.key_iterator(d):
-            scores = plain(d[key])[None, self.first :].float()
-            exists = None if self.label_key not in d else plain(d[self.label_key])[None].to(scores.device) != VOID
-            pooled = POOLINGS[self.pooling](scores, exists)[0]
-            present = pooled > 0
-            if self.use_tags:
-                tags = plain(d[TAGS]).to(scores.device)
-                present = torch.where(tags.isnan(), present, tags == 1)
-            cam = max_normalize(scores, exists)[0] * present.reshape(-1, *[1] * (scores.ndim - 2))
-            d |= {CAM: convert_to_dst_type(cam, d[key])[0], TAG_SCORES: pooled, PRESENT: present}
+            axis = self.slice_axis
+            scores = as_images(plain(d[key])[self.first :].float(), axis)
+            exists = None
+            if self.label_key in d:
+                exists = as_images(plain(d[self.label_key]).to(scores.device), axis) != VOID
+            pooled = POOLINGS[self.pooling](scores, exists)
+            tags = plain(d[TAGS]).to(scores.device).reshape(pooled.shape) if self.use_tags else None
+            present = present_classes(pooled, tags)
+            cam = max_normalize(scores, exists) * present.reshape(*present.shape, *[1] * (scores.ndim - 2))
+            d[CAM] = convert_to_dst_type(from_images(cam, axis), d[key])[0]
+            d |= {key: x[0] if axis is None else x for key, x in ((TAG_SCORES, pooled), (PRESENT, present))}
         return d
 
 

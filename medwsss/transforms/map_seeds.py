@@ -20,6 +20,7 @@ from medwsss.terms.activation_maps import max_normalize, prior_map, seed_map
 from medwsss.terms.affinity_walk import affinity_walk
 from medwsss.terms.neighborhoods.offsets import OffsetNeighborhood
 from medwsss.transforms.activation_maps import CAM, PRESENT, plain
+from medwsss.transforms.slices import as_images, from_images
 
 __all__ = [
     "AffinityWalkD", "AffinityWalkDict", "AffinityWalkd", "CamToSeedsD", "CamToSeedsDict", "CamToSeedsd",
@@ -83,6 +84,7 @@ class CamToSeedsd(MapTransform):
         background: whether class 0 is one.
         kind: of the prior's background score.
         alpha: of the prior's background score.
+        slice_axis: as of :class:`~medwsss.transforms.ScoresToCamd`.
 
     Raises:
         ValueError: for thresholds out of order.
@@ -101,20 +103,23 @@ class CamToSeedsd(MapTransform):
         background: bool = True,
         kind: str = "power",
         alpha: float = 4.0,
+        slice_axis: int | None = None,
     ) -> None:
         super().__init__(keys)
         if not 0 <= (low or 0) < foreground <= 1:
             raise ValueError(f"expected 0 <= low < foreground <= 1, got {low} and {foreground}")
         self.foreground, self.low, self.background, self.kind, self.alpha = foreground, low, background, kind, alpha
+        self.slice_axis = slice_axis
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The case with scribble and prior."""
         d = dict(data)
         for key in self.key_iterator(d):
-            cam = plain(d[key])[None].float()
-            present = d[PRESENT][None].to(cam.device)
-            seeds = seed_map(cam, present, self.foreground, self.low, self.background)[0].to(torch.uint8)
-            prior = prior_map(cam, present, self.kind, self.alpha, self.background)[0]
+            cam = as_images(plain(d[key]).float(), self.slice_axis)
+            present = d[PRESENT].to(cam.device).reshape(cam.shape[:2])
+            seeds = seed_map(cam, present, self.foreground, self.low, self.background).to(torch.uint8)
+            prior = prior_map(cam, present, self.kind, self.alpha, self.background)
+            seeds, prior = (from_images(x, self.slice_axis) for x in (seeds, prior))
             if SCRIBBLE in d:
                 seeds = torch.where(plain(d[SCRIBBLE]).to(seeds.device) == VOID, VOID, seeds)
             d |= {SCRIBBLE: convert_to_dst_type(seeds, d[key], dtype=torch.uint8)[0]}

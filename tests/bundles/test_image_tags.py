@@ -6,15 +6,23 @@ from __future__ import annotations
 import json
 
 import jsonschema
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
+from monai.engines.utils import IterationEvents
+from PIL import Image
 
+from data_prep.__main__ import main
 from medwsss import losses
 from medwsss.bundle.command_line import cause_of
 from medwsss.handlers import PseudoLabelHandler
+from medwsss.keys import UNLABELED
 from medwsss.study import tag_schema
+from medwsss.terms.activation_maps import max_normalize
 from tests.bundles import photographs
 from tests.bundles.bundle import REPOSITORY, assert_all_is_there, execute
 from tests.bundles.tags import BUNDLE, tagged, train, write_study
@@ -39,6 +47,7 @@ def equal(a, b):
 def test_the_bundle_is_complete():
     expected = {"gap", "gmp", "lse", "rank", "isl", "isl_exact", "fsl", "isl_fsl", "multinomial", "seam", "paper"}
     expected |= {"train", "cam", "self_label", "evaluate", "multi_gpu_train", "metadata", "spatial_bce"}
+    expected |= {"single_stage", "inference"}
     assert expected == set(NAMES)
     assert (BUNDLE / "LICENSE").read_text() == (REPOSITORY / "LICENSE").read_text()
     links = sorted((BUNDLE / "configs").iterdir())
@@ -47,11 +56,11 @@ def test_the_bundle_is_complete():
     jsonschema.validate(json.loads((BUNDLE / "metadata.json").read_text()), SCHEMA)
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - {"train", "metadata", "multi_gpu_train"}))
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"train", "metadata", "multi_gpu_train", "inference"}))
 def test_overlays_are_short_and_name_what_there_is(name):
     text = (BUNDLE / f"{name}.json").read_text()
     assert len(text.splitlines()) <= 15
-    if name in ("cam", "evaluate", "self_label"):
+    if name in ("cam", "evaluate", "self_label", "single_stage"):
         return
     train = json.loads((BUNDLE / "train.json").read_text())
     assert set(json.loads(text)) <= set(train)
@@ -91,7 +100,7 @@ def test_what_overlays_train(scenes, tmp_path, name, channels, weight, samples, 
         assert (similarity.floor, similarity.background, parts["tags"].floor) == ("min_max", True, 1e-5)
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - {"train", "metadata"}))
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"train", "metadata", "inference"}))
 def test_what_it_shares_is_there(name):
     """Of the bundle's files, and of the second stage's over the bundle for photographs."""
     stage = photographs.config("train", "small") if name == "self_label" else [str(BUNDLE / "train.json")]
@@ -102,7 +111,7 @@ def test_what_it_shares_is_there(name):
 def test_from_tags_to_a_segmentation(scenes, tmp_path):
     """Train, write seeds, train on them: the second stage reads the seeds and priors of the first."""
     tags, seeds = tmp_path / "tags", tmp_path / "tags" / "seeds"
-    train(scenes, tags, "isl_fsl", "cam", foreground=0.5, low=0.2, walk_steps=2)
+    flow = train(scenes, tags, "isl_fsl", "cam", foreground=0.5, low=0.2, walk_steps=2)
     report = json.loads((tags / "report.json").read_text())
     assert set(report["validation"]) == {"IoU", "contour F", "oracle IoU", "tag AUC", "activated"}
     assert list(report["validation"]["IoU"]) == ["background", "along", "across", "chequered", "mean"]
@@ -110,6 +119,10 @@ def test_from_tags_to_a_segmentation(scenes, tmp_path):
     assert len(content["training"]) == 12 and len(content["validation"]) == 3
     for item in content["training"]:
         assert len(item["prior"]) == 4 and all((seeds / name).is_file() for name in [item["scribble"], *item["prior"]])
+    saved, maps = predicted(flow, scenes, tags)
+    scores = F.interpolate(maps, (32, 32), mode="bilinear")
+    cam = max_normalize(scores) * (scores.mean((2, 3), keepdim=True) > 0)
+    np.testing.assert_array_equal(saved, torch.cat((torch.full_like(cam[:, :1], 0.25), cam), 1).argmax(1)[0])
 
     files = [*photographs.config("train", "small"), str(BUNDLE / "self_label.json")]
     where = {"dataset_dir": str(seeds), "output_dir": str(tmp_path / "out"), "patch_size": [32, 32], "num_classes": 4}
@@ -126,6 +139,76 @@ def test_from_tags_to_a_segmentation(scenes, tmp_path):
     batch = next(iter(flow.parser.get_parsed_content("train#dataloader")))
     assert batch["prior"].shape == (2, 4, 32, 32) and "tags" not in batch
     assert (tmp_path / "out" / "model.pt").exists()
+
+
+def test_one_stage_and_its_predictions(scenes, tmp_path):
+    """Score maps train alone, give seeds, then pseudo-labels; files of inference are what the network says."""
+    out, scribbles = tmp_path / "out", {}
+    flow = tagged(scenes, out, "single_stage", epochs=3, val_interval=3, cam_epochs=1, channels=[4, 8])
+    flow.initialize()
+    trainer = flow.parser.get_parsed_content("train#trainer")
+
+    def look(engine):
+        targets = engine.state.output["label"]
+        scribbles.setdefault(engine.state.epoch, []).append((targets["scribble"].unique().tolist(), {*targets}))
+
+    trainer.add_event_handler(IterationEvents.LOSS_COMPLETED, look)
+    flow.run()
+    flow.finalize()
+    assert all(values == [UNLABELED] and "prior" not in keys for values, keys in scribbles[1])
+    assert all("prior" in keys and "pseudo_label" not in keys for _, keys in scribbles[2])
+    assert all("pseudo_label" in keys for _, keys in scribbles[3])
+    assert set(json.loads((out / "report.json").read_text())["validation"]) == {"IoU", "contour F"}
+
+    saved, logits = predicted(flow, scenes, out)
+    np.testing.assert_array_equal(saved, logits.argmax(1)[0])
+
+
+def predicted(flow, study, run):
+    """Class numbers that inference wrote of the first validation image, and what the network says of it."""
+    where = {"run_dir": str(run), "source": str(study / "dataset.json"), "section": "validation"}
+    execute(ConfigWorkflow(str(BUNDLE / "inference.json"), workflow_type="infer", logging_file=False, **where))
+    batch = next(iter(flow.parser.get_parsed_content("validate#dataloader")))
+    with torch.no_grad():
+        maps = flow.parser.get_parsed_content("network").eval()(batch["image"])
+    return np.asarray(Image.open(run / "predictions" / "images" / "validation_0000_pred.png")).T, maps
+
+
+@pytest.mark.slow
+def test_slices_of_volumes(tmp_path):
+    """Tags of slices train a network of slices; its seeds and predictions are volumes on the grid of their images."""
+    rng, study = np.random.default_rng(0), tmp_path / "study"
+    study.mkdir()
+    items = []
+    for index in range(4):
+        mask = np.zeros((12, 16, 3), np.uint8)
+        for number in range(3):
+            mask[2:6, 3:9, number] = (index + number) % 3
+        for kind, voxels in (("image", 30 * mask + rng.integers(0, 20, mask.shape)), ("label", mask)):
+            nib.save(nib.Nifti1Image(voxels.astype(np.int16), np.diag([1, 1, 4, 1])), study / f"{kind}{index}.nii.gz")
+        items.append({"image": f"image{index}.nii.gz", "label": f"label{index}.nii.gz"})
+    content = {"labels": {"0": "background", "1": "low", "2": "high"}, "training": items[:3], "validation": items[3:]}
+    (study / "masks.json").write_text(json.dumps(content))
+    words = ["--masks", str(study / "masks.json"), "--output", str(study / "dataset.json"), "--slices", "2"]
+    assert main(["tags", *words]) == 0
+    grey = {"in_channels": 1, "intensity_range": [0, 80], "mean": [0.5], "std": [0.3], "patch_size": [12, 16]}
+    flow = train(study, tmp_path / "out", "gap", "cam", epochs=1, foreground=0.1, **grey)
+    assert len(flow.parser.get_parsed_content("train_items")) == 9
+    seeds = json.loads((tmp_path / "out" / "seeds" / "dataset.json").read_text())["training"]
+    for item, source in zip(seeds, items, strict=False):
+        scribble, label = (
+            nib.load(path) for path in (tmp_path / "out" / "seeds" / item["scribble"], study / source["label"])
+        )
+        assert scribble.shape == label.shape and (scribble.affine == label.affine).all()
+        for number in range(3):
+            told = {0, *np.unique(label.dataobj[..., number])}
+            assert {*np.unique(scribble.dataobj[..., number])} <= told | {UNLABELED}
+    where = {"run_dir": str(tmp_path / "out"), "source": str(study), "pattern": "image3*", "activation_maps": True}
+    execute(ConfigWorkflow(str(BUNDLE / "inference.json"), workflow_type="infer", logging_file=False, **where))
+    pred = np.asarray(nib.load(tmp_path / "out" / "predictions" / "image3_pred.nii.gz").dataobj)
+    maps = np.asarray(nib.load(tmp_path / "out" / "predictions" / "image3_cam.nii.gz").dataobj)
+    assert maps.shape == (12, 16, 3, 2) and {*maps.max((0, 1)).flat} <= {0, 1}  # each slice has a maximum of its own
+    np.testing.assert_array_equal(pred, np.concatenate((np.full((12, 16, 3, 1), 0.25), maps), 3).argmax(3))
 
 
 @pytest.mark.slow

@@ -11,10 +11,23 @@ import torch
 import torch.nn.functional as F
 from monai.losses import DiceLoss
 
-from medwsss.keys import GUIDE, PSEUDO_LABEL, SCRIBBLE, UNLABELED, VOID
-from medwsss.losses import PartialCrossEntropyLoss, RegularizedLoss, SelfLabelingLoss
+from medwsss.keys import GUIDE, PSEUDO_LABEL, SCRIBBLE, TAGS, UNLABELED, VOID
+from medwsss.losses import (
+    ExpansionLoss,
+    FeatureSimilarityLoss,
+    ImportanceSamplingLoss,
+    MumfordShahLoss,
+    NormalizedCutLoss,
+    PartialCrossEntropyLoss,
+    RegularizedLoss,
+    SelfLabelingLoss,
+    SpatialBCELoss,
+    TagLoss,
+    TotalVariationLoss,
+    TreeEnergyLoss,
+)
 from medwsss.losses.self_labeling import class_weights
-from medwsss.terms import GridNeighborhood
+from medwsss.terms import DenseNeighborhood, GridNeighborhood, WindowNeighborhood
 from medwsss.terms.cross_entropies import CROSS_ENTROPIES
 from medwsss.terms.relaxations import RELAXATIONS
 
@@ -46,6 +59,33 @@ def losses():
 
 
 NAMES = sorted(losses())
+
+
+PENALTIES = {
+    "DenseCRF": RegularizedLoss("bilinear", DenseNeighborhood(4.0, 0.3), eta=0.2, lam=0.1),
+    "window": RegularizedLoss("bilinear", WindowNeighborhood(2, bandwidth=0.3), lam=0.1),
+    "normalised cut": NormalizedCutLoss(neighborhood=DenseNeighborhood(4.0, 0.3)),
+    "total variation": TotalVariationLoss(),
+    "Mumford–Shah": MumfordShahLoss(),
+    "tree energy": TreeEnergyLoss(),
+    "tag": TagLoss(),
+    "ISL": ImportanceSamplingLoss(0.5, None),
+    "FSL": FeatureSimilarityLoss(),
+    "spatial BCE": SpatialBCELoss(),
+    "expansion": ExpansionLoss(),
+}
+
+
+@pytest.mark.parametrize("name", [*NAMES, *PENALTIES])
+def test_mixed_precision_around_a_loss_changes_nothing(name):
+    """As on a GPU, where trainers have ``amp``: products of matrices would be in half precision, eigenvalues fail."""
+    loss = losses().get(name) or PENALTIES[name]
+    logits, target = problem((6, 5), dtype=torch.float32)
+    target[TAGS] = torch.tensor([[1.0, 0, 1], [0, 1, math.nan]])[:, name == "expansion" :]  # one is the background
+    outside = loss(logits, target)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = loss(logits, target)
+    assert inside.dtype == torch.float32 and torch.equal(inside, outside)
 
 
 def test_worked_number_of_the_seed_term():

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from medwsss.networks import MobileNetV2, ScoreMaps, Siamese, residual_encoder
+from medwsss.networks import MobileNetV2, ResidualEncoder, ScoreMaps, Siamese
 
 
 @pytest.mark.parametrize("spatial_dims, shape", [(1, (16,)), (2, (16, 24)), (3, (8, 16, 8))])
 def test_maps_are_weighted_sums_of_features(spatial_dims, shape):
-    backbone = residual_encoder(spatial_dims, 2, [4, 6], [2, 4])
+    backbone = ResidualEncoder(spatial_dims, 2, [4, 6], [2, 4])
     network = ScoreMaps(backbone, 6, 3, spatial_dims).eval()
     x = torch.randn(2, 2, *shape, generator=torch.Generator().manual_seed(0))
     features = backbone(x)
@@ -28,7 +28,7 @@ def test_the_last_of_several_features_counts():
 
 def test_each_channel_has_its_stride():
     with pytest.raises(ValueError, match="a stride for each"):
-        residual_encoder(2, 1, [4, 8], [2])
+        ResidualEncoder(2, 1, [4, 8], [2])
 
 
 @pytest.mark.parametrize("flip", [None, 0, 1])

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -169,3 +170,56 @@ def test_the_list_of_seeds_is_a_study(study, tmp_path):
     assert scribble == path.parent / first["scribble"] and len(priors) == 4
     assert content["validation"][1]["label"] == "../../mask5.png"
     assert label_mapper(path)(torch.tensor([[10, 13, 255, 254]])).tolist() == [[0, 3, 255, 254]]
+
+
+# ---- slices
+
+
+@pytest.fixture
+def volumes(tmp_path):
+    """Two volumes of 4 × 3 × 2 voxels with tags for the two slices across the last axis, and one for validation."""
+    items = []
+    for index, told in enumerate(([["cat"], []], [["horse"], {"tags": [2], "unknown_tags": ["cat"]}], [["dog"], None])):
+        voxels = np.random.default_rng(index).integers(0, 99, (4, 3, 2)).astype(np.int16)
+        nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / f"{index}.nii.gz")
+        items.append({"image": f"{index}.nii.gz", "slice_tags": told})
+    return Study(tmp_path, {"labels": LABELS, "training": items[:2], "validation": items[2:]})
+
+
+def test_slices_are_items_and_volumes_hold_them_all(volumes):
+    items = load_tagged(volumes.path)
+    assert [(item["image"][-8], item["slice"], item["slice_axis"]) for item in items] == [
+        ("0", 0, 2), ("0", 1, 2), ("1", 0, 2), ("1", 1, 2)
+    ]  # fmt: skip
+    assert [item["tags"] for item in items[:3]] == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
+    assert str(items[3]["tags"]) == "[nan, 1.0, 0.0]"
+    whole = load_tagged(volumes.path, "validation", whole=True)
+    assert str([item["tags"] for item in whole]) == "[[[0.0, 1.0, 0.0], [nan, nan, nan]]]" and "slice" not in whole[0]
+    table = [line.split() for line in volumes.check().tags.splitlines()[1:]]
+    assert table == [["cat", "1", "33.3%", "1"], ["dog", "1", "25.0%", "0"], ["horse", "1", "25.0%", "0"]]
+
+
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        ({"slice_axis": 1}, "each of the 3 slices across axis 1 (slice_axis), got 2 of {}/0.nii.gz"),
+        ({"slice_axis": 3}, "expected 'slice_axis' of 0, 1 or 2, across which slices lie, got 3 in {}/dataset.json"),
+        ({"slice_tags": [["cat"]]}, "each of the 2 slices across axis 2 (slice_axis), got 1 of {}/0.nii.gz"),
+        ({"slice_tags": "cat"}, "{}/dataset.json: training[0]: expected 'slice_tags' alone, a list"),
+        ({"slice_tags": [["cat"], ["dgo"]]}, "training[0]['slice_tags'][1]['tags']: expected a tag of cat, dog, horse"),
+        ({"tags": ["cat"]}, "training[0]: expected 'slice_tags' alone, a list with an entry for each slice, got"),
+    ],
+)
+def test_slices_that_do_not_fit(volumes, change, told):
+    target = volumes.content if "slice_axis" in change else volumes.content["training"][0]
+    target |= change
+    with pytest.raises(ValueError) as error:
+        volumes.check().accepted()
+    assert told.format(volumes.folder) in str(error.value)
+
+
+def test_a_picture_has_no_slices(study):
+    for item in study.content["training"]:
+        item["slice_tags"] = [item.pop("tags")] * 6
+    study.content["validation"] = []
+    assert "expected a volume, whose slices have tags" in "\n".join(study.check(sections=["training"]).errors)
