@@ -117,7 +117,7 @@ def export_run(
         raise ValueError(f"expected {', '.join(sorted(absent))} in {folder / SETTINGS}, got {', '.join(settings)}")
     network = load_weights(ConfigParser(settings).get_parsed_content("network_def"), folder / "model.pt").eval()
     if kind == "deepness":
-        network = DeepnessNetwork(network, settings)
+        network = DeepnessNetwork(network, settings).eval()  # a part that is not told so makes exporters train all
         settings = {**settings, "resolution": resolution}
     sizes = [list(settings["patch_size"])]
     sizes.append([2 * sizes[0][0], *sizes[0][1:]])

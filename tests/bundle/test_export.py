@@ -17,7 +17,7 @@ from tests.bundles.runs import write_run
 
 @pytest.fixture
 def run(tmp_path):
-    return write_run(tmp_path / "run", patch_size=[16, 16])
+    return write_run(tmp_path / "run", "batch", patch_size=[16, 16])  # norms that training changes
 
 
 def logits(run, image):
