@@ -20,7 +20,7 @@ test: lint compiled
 test-all: lint compiled
 	$(PYTEST)
 
-# The solver's loops, once and beside lint (make -j2), and not by each of the tests' processes for itself
+# The solver's loops, once, and not by each of the tests' processes for itself
 compiled: venv
 	$(BIN)/python -m pytest tests/solvers/test_extension.py -k known_terms_are_compiled
 

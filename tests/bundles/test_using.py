@@ -118,7 +118,7 @@ def test_a_run_is_evaluated_by_its_folder(study, run):
 
 
 def test_masks_beside_the_scribbles_measure_pseudo_labels_and_nothing_else(study, trained, tmp_path):
-    train(study, tmp_path, mask_key="label")
+    train(study, tmp_path, mask_key="label", val_interval=1)
     with_masks, without = (torch.load(folder / "model.pt", weights_only=True) for folder in (tmp_path, trained))
     assert all(torch.equal(with_masks[name], value) for name, value in without.items())
     record = json.loads((tmp_path / "label_quality" / "label_quality.json").read_text())
