@@ -109,7 +109,7 @@ def equal(folder: Path, told: argparse.Namespace) -> list[dict[str, Any]]:
 
 def kills(folder: Path, told: argparse.Namespace) -> list[dict[str, Any]]:
     """Processes die at random, runs go on, and nothing is lost, done twice or left behind."""
-    datalist = write_study(folder, (told.side or 1024,) * 2)
+    datalist = write_study(folder, (told.side or 1280,) * 2)
     how = ["--core", 32, "--steps", 8, "--workers", 2]
     run(datalist, folder / "once", *how)
     rng, output = random.Random(told.seed), folder / "killed"
