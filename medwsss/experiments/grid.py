@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -118,43 +120,58 @@ def carry_out(
         check_override_names(["monai/bundle/__main__.py", *words[2:]])
         check_begun(words, folder)
     missing = [index for index, folder in enumerate(folders) if not is_finished(folder)]
-    devices: SimpleQueue[str] = SimpleQueue()
-    for device in arguments.devices:
-        devices.put(device)
 
-    stopped: list[BaseException] = []
-
-    def train(index: int) -> None:
-        if stopped:
-            return
-        device, facts = devices.get(), vars(runs[index].setting)
+    def train(index: int, device: str) -> None:
+        facts = vars(runs[index].setting)
         try:
             run(commands[index], folders[index], arguments.threads, device, **facts)
-        except BaseException as error:
-            if stopped or not keep_going or not isinstance(error, ChildProcessError):
-                stopped.append(error)
+        except ChildProcessError as error:
+            if not keep_going:
                 raise
             write_result({**facts, "failure": str(error)}, commands[index], folders[index])
-        finally:
-            devices.put(device)
 
-    with ThreadPoolExecutor(len(arguments.devices)) as pool, tqdm(total=len(missing), unit="run") as progress:
-        trainings = {pool.submit(train, index): str(runs[index].setting.folder) for index in missing}
+    done = _beside_each_other(train, missing, arguments.devices)
+    with closing(done), tqdm(done, total=len(missing), unit="run") as progress:
+        for index in progress:
+            progress.set_description(str(runs[index].setting.folder))
+            _write(report, arguments.output)
+    print(_write(report, arguments.output))
+    return 0
+
+
+def _beside_each_other(
+    train: Callable[[int, str], None], indices: Sequence[int], devices: Sequence[str]
+) -> Generator[int, None, None]:
+    """Train on each device, the next one wherever one has ended, and say which is done; an error ends all of them."""
+    idle: SimpleQueue[str] = SimpleQueue()
+    for device in devices:
+        idle.put(device)
+    stopped = threading.Event()
+
+    def on_one(index: int) -> None:
+        if stopped.is_set():
+            return
+        device = idle.get()
+        try:
+            train(index, device)
+        except BaseException:
+            stopped.set()
+            raise
+        finally:
+            idle.put(device)
+
+    with ThreadPoolExecutor(len(devices)) as pool:
+        trainings = {pool.submit(on_one, index): index for index in indices}
         try:
             for training in as_completed(trainings):
                 training.result()
-                progress.set_description(trainings[training])
-                progress.update()
-                _write(report, arguments.output)
-        except BaseException as error:  # what is running ends with an interruption and is continued another time
-            stopped.append(error)
+                yield trainings[training]
+        finally:  # of an interruption, too: what is running ends with it and is continued another time
+            stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             while running := [training for training in trainings if not training.done()]:
                 stop()
                 wait(running, timeout=0.1)
-            raise
-    print(_write(report, arguments.output))
-    return 0
 
 
 def _write(report: Callable[[Sequence[Line], Path], str], output: Path) -> str:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -38,7 +39,8 @@ __all__ = [
 
 RESULT, LOG = "result.json", "log.txt"
 
-_TRAINING: set[subprocess.Popen[bytes]] = set()
+_ASKED_TO_END = {code for number in (signal.SIGINT, signal.SIGTERM) for code in (-number, 128 + number)}
+_TRAINING: set[int] = set()  # process numbers
 
 
 def overrides(words: Sequence[str]) -> dict[str, Any]:
@@ -104,9 +106,10 @@ def finished(output: Path) -> list[Line]:
 
 
 def stop() -> None:
-    """End all trainings of this process that are running; they can be continued."""
-    for process in list(_TRAINING):
-        process.kill()
+    """Ask all trainings of this process that are running to end, once each; they can be continued."""
+    while _TRAINING:
+        with suppress(KeyError, ProcessLookupError):  # it has ended
+            os.kill(_TRAINING.pop(), signal.SIGTERM)
 
 
 def run(arguments: Sequence[str], output: Path, threads: int, device: str = "", **facts: Any) -> Line:
@@ -118,7 +121,7 @@ def run(arguments: Sequence[str], output: Path, threads: int, device: str = "", 
     Raises:
         ValueError: where another command has begun in this folder, or this one is still running.
         ChildProcessError: where the training fails, with the last line of its log.
-        InterruptedError: where it was asked to end (SIGTERM), which is no failure of its own.
+        InterruptedError: where it was asked to end (SIGINT, SIGTERM), which is no failure of its own.
     """
     check_begun(arguments, output)
     if not is_finished(output):
@@ -169,16 +172,16 @@ def _train(arguments: Sequence[str], output: Path, threads: int, device: str) ->
         file.flush()
         training = [sys.executable, *arguments]
         process = subprocess.Popen(training, env=environment, stdout=file, stderr=subprocess.STDOUT)
-        _TRAINING.add(process)
+        _TRAINING.add(process.pid)
         try:
             _, code, usage = os.wait4(process.pid, 0)
         except BaseException:  # interrupted: the training is, too
             process.kill()
             raise
         finally:
-            _TRAINING.discard(process)
+            _TRAINING.discard(process.pid)
         status = process.returncode = os.waitstatus_to_exitcode(code)
-    if status in (-signal.SIGTERM, 128 + signal.SIGTERM):
+    if status in _ASKED_TO_END:
         raise InterruptedError(f"the training in {output} was asked to end; the same command continues it")
     if status:
         cause = (output / LOG).read_text().splitlines()[-1]

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from medwsss.keys import TAGS
+from medwsss.losses.precision import without_autocast
 from medwsss.losses.tags import tagged_maps
 from medwsss.terms.activation_maps import max_normalize
 
@@ -40,6 +40,7 @@ class EquivariantLoss(nn.Module):
             raise ValueError(f"expected weight >= 0, got {weight}")
         self.loss, self.weight = loss, weight
 
+    @without_autocast
     def forward(self, input: Tensor, target: Mapping[str, Any]) -> Tensor:  # noqa: A002 (MONAI's name)
         """The loss of a batch."""
         batch = len(target[TAGS])
@@ -49,10 +50,9 @@ class EquivariantLoss(nn.Module):
         if len(input) != 2 * batch:
             raise ValueError(f"expected maps of {batch} images or of two views of each, got {len(input)}")
         views = input.chunk(2)
-        with torch.autocast(input.device.type, enabled=False):
-            first, second = (tagged_maps(view, target) for view in views)
-            shown = (first.tags == 1).reshape(*first.tags.shape, *[1] * (input.ndim - 2))
-            r, other = (max_normalize(maps.scores, maps.exists) * shown for maps in (first, second))
-            distance = (r - other).abs().mean()
+        first, second = (tagged_maps(view, target) for view in views)
+        shown = (first.tags == 1).reshape(*first.tags.shape, *[1] * (input.ndim - 2))
+        r, other = (max_normalize(maps.scores, maps.exists) * shown for maps in (first, second))
+        distance = (r - other).abs().mean()
         losses: Tensor = sum(self.loss(view, target) for view in views) / 2
         return losses + self.weight * distance

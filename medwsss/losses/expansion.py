@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from medwsss.losses.precision import without_autocast
 from medwsss.losses.reduction import masked_mean
 from medwsss.losses.tags import tagged_maps
 from medwsss.terms.pooling import maximum, rank_weighted
@@ -51,17 +52,17 @@ class ExpansionLoss(nn.Module):
                 raise ValueError(f"expected shares above 0 and to 1, got {share} and {background_share}")
         self.share, self.background_share = share, background_share
 
+    @without_autocast
     def forward(self, input: Tensor, target: Tensor | Mapping[str, Tensor]) -> Tensor:  # noqa: A002 (MONAI's name)
         """The loss of a batch."""
         maps = tagged_maps(input, target)
         if maps.all_scores.shape == maps.scores.shape:
             raise ValueError(f"expected a background before the {maps.scores.shape[1]} tags' logits, got none")
-        with torch.autocast(input.device.type, enabled=False):
-            sigma = maps.all_scores.softmax(1).clamp_min(FLOOR)
-            sigma = sigma / sigma.sum(1, keepdim=True)
-            there = -rank_weighted(sigma[:, 1:], maps.exists, self.share).log()
-            absent = -torch.log1p(-maximum(sigma[:, 1:], maps.exists).clamp(0, 1 - FLOOR))
-            background = -rank_weighted(sigma[:, :1], maps.exists, self.background_share).log()
+        sigma = maps.all_scores.softmax(1).clamp_min(FLOOR)
+        sigma = sigma / sigma.sum(1, keepdim=True)
+        there = -rank_weighted(sigma[:, 1:], maps.exists, self.share).log()
+        absent = -torch.log1p(-maximum(sigma[:, 1:], maps.exists).clamp(0, 1 - FLOOR))
+        background = -rank_weighted(sigma[:, :1], maps.exists, self.background_share).log()
         real = torch.ones_like(background) if maps.exists is None else maps.exists.flatten(1).any(1, keepdim=True)
         known = known_tags(maps.tags)
         return (

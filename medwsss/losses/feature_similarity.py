@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medwsss.keys import GUIDE
+from medwsss.losses.precision import without_autocast
 from medwsss.losses.tags import TaggedMaps, existing_cells, tagged_maps
 from medwsss.networks.resampling import resample
 from medwsss.terms.activation_maps import max_normalize
@@ -77,23 +78,21 @@ class FeatureSimilarityLoss(nn.Module):
         self.neighborhood = FeatureSimilarity(mu, sigma, radius, spacing)
         self.gate, self.floor, self.through_max, self.background, self.size = gate, floor, through_max, background, size
 
+    @without_autocast
     def forward(self, input: Tensor, target: Mapping[str, Tensor]) -> Tensor:  # noqa: A002 (MONAI's name)
         """The loss of a batch."""
         if self.size is not None and tuple(self.size) != tuple(input.shape[2:]):
             input = resample(input, list(self.size), align_corners=False)  # noqa: A001
-        with torch.autocast(input.device.type, enabled=False):
-            maps = tagged_maps(input, target)
-            gate, sample = self._gate(maps)
-            guide = target[GUIDE].to(gate.dtype)
-            if guide.numel() and not (guide.amin() >= 0 and guide.amax() <= 1):
-                low, high = guide.aminmax()
-                raise ValueError(f"expected a guide in [0, 1], got {low:g} to {high:g}")
-            guide = (
-                F.interpolate(guide, size=gate.shape[2:], mode="area") if guide.shape[2:] != gate.shape[2:] else guide
-            )
-            exists = existing_cells(target, gate.shape[2:])
-            energies = self.neighborhood.energy(gate, sample, guide, exists)
-            return energies.sum() / len(maps.tags)
+        maps = tagged_maps(input, target)
+        gate, sample = self._gate(maps)
+        guide = target[GUIDE].to(gate.dtype)
+        if guide.numel() and not (guide.amin() >= 0 and guide.amax() <= 1):
+            low, high = guide.aminmax()
+            raise ValueError(f"expected a guide in [0, 1], got {low:g} to {high:g}")
+        guide = F.interpolate(guide, size=gate.shape[2:], mode="area") if guide.shape[2:] != gate.shape[2:] else guide
+        exists = existing_cells(target, gate.shape[2:])
+        energies = self.neighborhood.energy(gate, sample, guide, exists)
+        return energies.sum() / len(maps.tags)
 
     def _gate(self, maps: TaggedMaps) -> tuple[Tensor, Tensor]:
         """``g`` of the tags that are there alone, ``M 1 *s``, and which sample each is of."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
+from medwsss.losses.precision import without_autocast
 from medwsss.losses.reduction import masked_mean
 from medwsss.losses.tags import TagLoss, tagged_maps
 from medwsss.terms.tag_losses import POSTERIORS, expected_tag_loss, known_tags, tag_cross_entropy
@@ -73,22 +73,22 @@ class ImportanceSamplingLoss(TagLoss):
         self.weight, self.samples, self.posterior = weight, samples, posterior
         self.exponent, self.through_sampler, self.floor = exponent, through_sampler, floor
 
+    @without_autocast
     def forward(self, input: Tensor, target: Tensor | Mapping[str, Tensor]) -> Tensor:  # noqa: A002 (MONAI's name)
         """The loss of a batch."""
         maps = tagged_maps(input, target)
         multinomial = self.posterior == "multinomial"
         if multinomial and maps.all_scores.shape == maps.scores.shape:
             raise ValueError(f"expected a channel of the background before the {maps.scores.shape[1]} tags, got none")
-        with torch.autocast(input.device.type, enabled=False):
-            values = expected_tag_loss(
-                maps.all_scores if multinomial else maps.scores,
-                maps.tags,
-                self.samples,
-                self.posterior,
-                self.exponent,
-                self.through_sampler,
-                self.floor,
-                maps.exists,
-            )
-            pooled = tag_cross_entropy(self.pooled(maps.scores, maps.exists), maps.tags)
+        values = expected_tag_loss(
+            maps.all_scores if multinomial else maps.scores,
+            maps.tags,
+            self.samples,
+            self.posterior,
+            self.exponent,
+            self.through_sampler,
+            self.floor,
+            maps.exists,
+        )
+        pooled = tag_cross_entropy(self.pooled(maps.scores, maps.exists), maps.tags)
         return masked_mean((1 - self.weight) * pooled + self.weight * values, known_tags(maps.tags))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from medwsss.losses.precision import without_autocast
 from medwsss.losses.reduction import masked_mean
 from medwsss.losses.tags import tagged_maps
 from medwsss.terms.pooling import average
@@ -48,18 +49,18 @@ class SpatialBCELoss(nn.Module):
             raise ValueError(f"expected a share between 0 and 1 and a weight >= 0, got {share} and {weight}")
         self.share, self.weight = share, weight
 
+    @without_autocast
     def forward(self, input: Tensor, target: Tensor | Mapping[str, Tensor]) -> Tensor:  # noqa: A002 (MONAI's name)
         """The loss of a batch."""
         maps = tagged_maps(input, target)
-        with torch.autocast(input.device.type, enabled=False):
-            x = maps.scores.sigmoid()
-            flat = (x if maps.exists is None else torch.where(maps.exists, x, torch.nan)).detach().flatten(2)
-            threshold = flat.nanquantile(1 - self.share, 2).nan_to_num(0.5).clamp(0.05, 0.95)
-            threshold = threshold.reshape(*threshold.shape, *[1] * (x.ndim - 2))
-            there = average(spatial_loss(x, threshold), maps.exists)
-            absent = average(-torch.nn.functional.logsigmoid(-maps.scores), maps.exists)
-            mean = average(x, maps.exists).clamp(1e-4, 1 - 1e-4)
-            spread = -self.share * (mean / self.share).log() - (1 - self.share) * ((1 - mean) / (1 - self.share)).log()
-            values = torch.where(maps.tags == 1, there + self.weight * spread, absent)
-            known = known_tags(maps.tags)
+        x = maps.scores.sigmoid()
+        flat = (x if maps.exists is None else torch.where(maps.exists, x, torch.nan)).detach().flatten(2)
+        threshold = flat.nanquantile(1 - self.share, 2).nan_to_num(0.5).clamp(0.05, 0.95)
+        threshold = threshold.reshape(*threshold.shape, *[1] * (x.ndim - 2))
+        there = average(spatial_loss(x, threshold), maps.exists)
+        absent = average(-torch.nn.functional.logsigmoid(-maps.scores), maps.exists)
+        mean = average(x, maps.exists).clamp(1e-4, 1 - 1e-4)
+        spread = -self.share * (mean / self.share).log() - (1 - self.share) * ((1 - mean) / (1 - self.share)).log()
+        values = torch.where(maps.tags == 1, there + self.weight * spread, absent)
+        known = known_tags(maps.tags)
         return masked_mean(torch.where(known, values, 0), known)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medwsss.keys import SCRIBBLE, TAGS
+from medwsss.losses.precision import without_autocast
 from medwsss.losses.reduction import masked_mean
 from medwsss.terms.pooling import POOLINGS
 from medwsss.terms.simplex import void_mask
@@ -103,9 +104,9 @@ class TagLoss(nn.Module):
         more = () if self.parameter is None else (self.parameter,)
         return POOLINGS[self.pooling](scores, exists, *more)
 
+    @without_autocast
     def forward(self, input: Tensor, target: Tensor | Mapping[str, Tensor]) -> Tensor:  # noqa: A002 (MONAI's name)
         """The loss of a batch."""
         maps = tagged_maps(input, target)
-        with torch.autocast(input.device.type, enabled=False):
-            values = tag_cross_entropy(self.pooled(maps.scores, maps.exists), maps.tags)
+        values = tag_cross_entropy(self.pooled(maps.scores, maps.exists), maps.tags)
         return masked_mean(values, known_tags(maps.tags))

@@ -22,7 +22,7 @@ class TwoHeads(nn.Module):
     """Score maps on an encoder's last features, Eq. (2), and a U-Net's way back up from these to the image's grid.
 
     Args:
-        backbone: an encoder as a sequence of stages, such as :func:`~medwsss.networks.ResidualEncoder`.
+        backbone: an encoder as a sequence of stages, such as :class:`~medwsss.networks.ResidualEncoder`.
         channels: of each stage's features.
         num_tags: score maps; one more, the first, where a background is to have a channel.
         num_classes: ``K``.

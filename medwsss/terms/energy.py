@@ -107,11 +107,10 @@ class SelfLabelingEnergy:
         check_seeds(scribble, logits.shape[1])
         scribble = scribble.to(torch.uint8)  # every class that there can be is below UNLABELED and VOID
         logits = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
-        exists, free = ~void_mask(scribble), unlabeled_mask(scribble)
         if frozen is not None:
             _check_frozen(frozen, logits)
-            frozen = frozen.to(logits.dtype) * free
-            free = free & ~(frozen > 0).any(1, keepdim=True)
+            frozen = frozen.to(logits.dtype) * unlabeled_mask(scribble)
+        exists, free = ~void_mask(scribble), _free(scribble, frozen)
         if self.trust == "seeded":
             logits = logits * seeded_segments(logits, scribble)
         guide = guide.to(logits.dtype)
@@ -149,9 +148,7 @@ class BoundEnergy:
         self.eta = eta
         self.pair_term = pair_term
         self.frozen = frozen
-        self.free = unlabeled_mask(scribble)
-        if frozen is not None:
-            self.free = self.free & ~(frozen > 0).any(1, keepdim=True)
+        self.free = _free(scribble, frozen)
 
     @cached_property
     def seeds(self) -> tuple[Tensor, ...]:
@@ -197,6 +194,12 @@ class BoundEnergy:
         """``η Σ_{i free} H(y_i, σ_i)``, ``B``."""
         values = torch.where(self.free.squeeze(1), self.cross_entropy(y, self.sigma), 0)
         return self.eta * values.flatten(1).sum(1)
+
+
+def _free(scribble: Tensor, frozen: Tensor | None) -> Tensor:
+    """Voxels to label: nobody annotated them, and no label of them is known."""
+    unlabeled = unlabeled_mask(scribble)
+    return unlabeled if frozen is None else unlabeled & ~(frozen > 0).any(1, keepdim=True)
 
 
 def _check_frozen(frozen: Tensor, logits: Tensor) -> None:

@@ -63,7 +63,7 @@ def test_a_training_that_fails_says_why(tmp_path):
     assert not (tmp_path / "result.json").exists()
 
 
-@pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGTERM)", "sys.exit(143)"])
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGTERM)", "sys.exit(143)", "raise KeyboardInterrupt"])
 def test_a_training_that_is_asked_to_end_has_not_failed(tmp_path, end):
     with pytest.raises(InterruptedError, match=f"in {tmp_path} was asked to end; the same command continues it"):
         runs.run(["-c", f"import os, signal, sys; {end}"], tmp_path, 1)
