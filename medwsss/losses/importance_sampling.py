@@ -40,6 +40,7 @@ class ImportanceSamplingLoss(TagLoss):
             multinomial posterior without a background.
 
     Example:
+        >>> import torch
         >>> scores = torch.tensor([[[0.0, 1.0986123]]])  # b = (1/2, 3/4), p = (0.4, 0.6)
         >>> loss = ImportanceSamplingLoss(weight=1, samples=None)
         >>> [round(loss(scores, torch.tensor([[y]])).item(), 6) for y in (1.0, 0.0)]  # 0.4 ln 2 + 0.6 ln 4/3, …

@@ -73,7 +73,7 @@ def test_as_many_runs_at_a_time_as_devices(tmp_path, monkeypatch):
         if facts["method"] in ("pce", "gd"):
             both.wait()
         output.mkdir(parents=True)
-        (output / "result.json").write_text(json.dumps({**facts, "command": words}))
+        trainings.write_result(facts, words, output)
 
     monkeypatch.setattr(grid, "run", run)
     given = arguments(tmp_path)
