@@ -47,7 +47,8 @@ def training_command(datalist: Path) -> str:
     for those of other than 8 bits it says what intensities take the place of 0 and 255.
     """
     study = read_json(datalist)
-    if BANDS in study:  # the list says the rest
+    several_bands = study["spatial_dims"] == 2 and study["in_channels"] not in (1, 3)
+    if BANDS in study or several_bands:  # the list says the rest
         folder = shlex.quote(str(datalist.parent))
         return f"python -m monai.bundle run training --config_file {_RASTERS} --dataset_dir {folder}"
     options = {"dataset_dir": str(datalist.parent), "num_classes": study["num_classes"]}

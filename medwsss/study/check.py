@@ -19,6 +19,7 @@ from medwsss.keys import IMAGE, LABEL, SCRIBBLE
 from medwsss.parallel import parallel_map
 from medwsss.study.axes import differing_orders
 from medwsss.study.datalist import find_shared, resolve, section_of
+from medwsss.study.declared import read_class_names
 from medwsss.study.findings import Files, Findings, examine
 from medwsss.study.mapping import MapWeakLabels
 from medwsss.study.patients import split_by_features
@@ -27,8 +28,6 @@ from medwsss.study.summary import StudySummary
 from medwsss.study.tags import check_tags, contradiction, is_tagged, miscounted_slices, read_slices, tag_schema
 
 __all__ = ["StudyReport", "check_study"]
-
-_NEEDS_LABELS = ("training", "validation")
 
 #: Picture of a case, by the image's file name: the image, its scribble and its mask.
 Picture = Callable[[str, Tensor, "Tensor | None", "Tensor | None"], bytes]
@@ -153,8 +152,8 @@ def check_study(
     stride = -(-len(jobs) // max(pictures, 1))
     jobs = [job if job.number % stride else replace(job, picture=picture) for job in jobs]
 
-    numbers = {name: StudySummary(labels.num_classes, labels.values) for name in opened}
-    report = StudyReport(numbers, errors, doubts, [], len(jobs))
+    classes = labels.num_classes, read_class_names(path, labels.num_classes), labels.values
+    report = StudyReport({name: StudySummary(*classes) for name in opened}, errors, doubts, [], len(jobs))
     if schema is not None and training_tags:
         wrong, doubtful, report.tags = check_tags(training_tags, schema, allow_constant_tags)
         report.errors += wrong
@@ -199,7 +198,7 @@ def _named(
     named = {r: (k, item.get(k)) for r, k in keys.items() if item.get(k) is not None or k == annotation_key}
     if len({str(value) for _, value in named.values()}) < len(named):
         del named["mask"]  # both are one file
-    if not named and section in _NEEDS_LABELS and not is_tagged({section: [item]}, section):
+    if not named and section in ("training", "validation") and not is_tagged({section: [item]}, section):
         tried = " or ".join(map(repr, dict.fromkeys(keys.values())))
         return {}, [f"{where}: expected a label for the image, got none under {tried}"]
     return {"image": (IMAGE, item.get(IMAGE)), **named}, []

@@ -33,6 +33,7 @@ class StudySummary:
     """
 
     num_classes: int
+    names: Sequence[str] = ()  #: of the classes
     values: Sequence[str] = ()  #: of each class in the files, where it is not the class's number
     items: int = 0
     voxels: torch.Tensor = field(default_factory=_no_voxels)  #: of each value of what trains: scribble, else mask
@@ -137,11 +138,13 @@ class StudySummary:
 
     def __str__(self) -> str:
         total = max(int(self.voxels.sum()), 1)
-        rows = [(f"class {k}", k) for k in range(self.num_classes)] + [("unlabelled", UNLABELED), ("void", VOID)]
+        names = self.names or [f"class {k}" for k in range(self.num_classes)]
+        rows = [*zip(names, range(self.num_classes)), ("unlabelled", UNLABELED), ("void", VOID)]
+        width = max(12, *(len(name) + 1 for name in names))
         masks = bool(self.mask_voxels.any()) and not torch.equal(self.voxels, self.mask_voxels)
-        lines = [f"{self.items} items", f"{'label':<12}{'voxels':>14}{'share':>10}" + f"{'of mask':>10}" * masks]
+        lines = [f"{self.items} items", f"{'label':<{width}}{'voxels':>14}{'share':>10}" + f"{'of mask':>10}" * masks]
         for name, k in rows:
-            line = f"{name:<12}{int(self.voxels[k]):>14}{int(self.voxels[k]) / total:>10.3%}"
+            line = f"{name:<{width}}{int(self.voxels[k]):>14}{int(self.voxels[k]) / total:>10.3%}"
             if masks and k < self.num_classes:
                 line += f"{int(self.voxels[k]) / max(int(self.mask_voxels[k]), 1):>10.3%}"
             lines.append(line)

@@ -4,9 +4,10 @@
     python -m tests.benchmarks.fuzz --mutants 10000 --seed 0
 
 Mutants of small files of every format (``tests/benchmarks/mutants.py``) are read in a process of their own, which is
-ended after 5 s. It may take four times the bytes of the image, those of the file, and 16 MiB that libraries keep, above
-what it has when idle. "no checksum there" are voxels that changed where the format has nothing to tell it by. Writes
-``output/benchmarks/fuzz.json`` and ``.md``; ends with status 1 if there is anything but the first three outcomes.
+ended after 5 s of processor time, or a minute of any. It may take four times the bytes of the image, those of the file,
+and 16 MiB that libraries keep, above what it has when idle. "no checksum there" are voxels that changed where the
+format has nothing to tell it by. Writes ``output/benchmarks/fuzz.json`` and ``.md``; ends with status 1 if there is
+anything but the first three outcomes.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import resource
+import signal
 import sys
 import tempfile
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -31,7 +34,7 @@ from tests.benchmarks.report import machine, save, table
 
 FINE = ("refused", "same voxels", "no checksum there")
 FAULTS = ("unnamed", "damaged", "allocation", "hang", "crash")
-SECONDS, SLACK, ROOM = 5, 16 << 20, 2 << 30
+SECONDS, PATIENCE, SLACK, ROOM = 5, 60, 16 << 20, 2 << 30
 
 
 def voxels(path: Path) -> np.ndarray:
@@ -95,6 +98,8 @@ def work(fuzz: Any, connection: Any) -> None:
     room = of_process("VmSize") + ROOM
     resource.setrlimit(resource.RLIMIT_AS, (room, room))
     while (index := connection.recv()) is not None:
+        used, (_, most) = time.process_time(), resource.getrlimit(resource.RLIMIT_CPU)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(used) + 1 + SECONDS, most))  # SIGXCPU, whatever else runs here
         connection.send(fuzz.watched(index))
 
 
@@ -110,14 +115,16 @@ def run(fuzz: Any, mutants: int, tell: Callable[[dict[str, Any]], None]) -> list
             theirs.close()
         ours.send(index)
         try:
-            row = ours.recv() if ours.poll(SECONDS) else None
-            result = "hang"
+            row = ours.recv() if ours.poll(PATIENCE) else None
         except EOFError:
-            row, result = None, "crash"
+            row = None
         if row is None:
+            process.join(1)  # one that has died will say of what
+            hangs = process.exitcode in (None, -signal.SIGXCPU)
             process.kill()
             process.join()
             process, (kind, damage, _, _) = None, fuzz.make(index)
+            result = "hang" if hangs else "crash"
             row = {"index": index, "format": kind, "damage": damage, "outcome": result, "message": ""}
         rows.append(row)
         if row["outcome"] in FAULTS:

@@ -41,7 +41,7 @@ LANDSAT = "landsat7_sparse"
 KINDS = {
     "points": ["--length-ratio", "0"],
     "lines": ["--length-ratio", "0.5"],
-    "polygons": ["--kind", "blocks", "--background", "blocks", "--length-ratio", "0.1"],
+    "polygons": ["--kind", "block", "--background", "block", "--length-ratio", "0.1"],
 }
 METHODS = {"pce": ["pce"], "default": [], "pixels pce": ["pixels", "pce"], "pixels default": ["pixels"]}
 FOLDS = 5

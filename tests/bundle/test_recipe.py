@@ -78,7 +78,7 @@ def test_what_somebody_says_counts_and_is_told(folder, caplog):
     parser = use(folder, "--batch_size", "4", epochs=7)
     assert (parser.get_parsed_content("batch_size"), parser.get_parsed_content("epochs")) == (4, 7)
     assert f"batch_size is 4, as the command or an overlay says; {folder / RECIPE} says 2" in caplog.text
-    assert "epochs is 7" in caplog.text and "learning_rate" not in caplog.text
+    assert "epochs is 7" in caplog.text and "learning_rate is" not in caplog.text
     assert parser.get_parsed_content("learning_rate") == 0.003
 
 

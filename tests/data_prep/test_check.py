@@ -175,6 +175,16 @@ def test_a_good_study_passes(study, capsys):
     assert "3 cases, 0 errors, 0 warnings" in capsys.readouterr().out
 
 
+def test_the_table_has_the_names_of_the_classes(study, capsys):
+    study.content["labels"] = {"0": "background", "1": "left ventricle"}
+    study.command()
+    rows = [line.rsplit(maxsplit=3) for line in capsys.readouterr().out.splitlines()]
+    assert {row[0]: row[1] for row in rows if len(row) == 4 and row[2] == "3.333%"} == {
+        "background": "8",
+        "left ventricle": "8",
+    }
+
+
 @pytest.mark.parametrize("spoil", ERRORS, ids=lambda spoil: spoil.__name__)
 def test_bad_input_is_an_error(study, capsys, spoil):
     spoil(study)
