@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A function over many inputs in several processes that stop with the first error and die with their parent."""
+"""Work in other processes: over many inputs, ended by the first error and with the parent; and what may crash."""
 
 from __future__ import annotations
 
 import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import connection, parent_process
+from multiprocessing import connection, current_process, get_all_start_methods, get_context, parent_process
+from multiprocessing.connection import Connection
 from typing import TypeVar
 
 import torch
 
 Input = TypeVar("Input")
 Result = TypeVar("Result")
+
+_DAY = 86400.0
 
 
 def parallel_map(
@@ -34,6 +39,52 @@ def parallel_map(
             yield futures[future], future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def contained(function: Callable[[Callable[[float], None]], None]) -> None:
+    """Call what a C library may crash in, or never come back from, in a process of its own.
+
+    On systems without ``fork``, and in a daemon, which may have no processes, it is called here.
+
+    Args:
+        function: gets a function that allows it so many seconds of processor time from then on.
+
+    Raises:
+        Exception: what the function raised.
+        ValueError: when a signal ended its process, as the one after the time that was allowed.
+    """
+    if "fork" not in get_all_start_methods() or current_process().daemon:
+        return function(lambda seconds: None)
+    context = get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_tell, args=(function, theirs))
+    process.start()
+    theirs.close()
+    try:
+        error = ours.recv()
+    except EOFError:
+        error = None
+    process.join()
+    if code := process.exitcode:
+        how = signal.Signals(-code).name if code < 0 else f"status {code}"
+        raise ValueError(f"expected to come to an end, got {how}: a library crashed or went on for ever")
+    if error is not None:
+        raise error
+    return None
+
+
+def _tell(function: Callable[[Callable[[float], None]], None], to: Connection) -> None:
+    import resource  # of Unix
+
+    def allow(seconds: float) -> None:
+        limit = int(time.process_time() + min(seconds, _DAY)) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+    try:
+        function(allow)
+        to.send(None)
+    except Exception as error:
+        to.send(error)
 
 
 def _start() -> None:

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that work beside a parent that has used threads."""
+"""Processes that work beside a parent that has used threads, or in the place of one that must not crash."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
+import pytest
+
+from medwsss.parallel import contained
 from tests.bundles.bundle import REPOSITORY
 
 SCRIPT = """
@@ -30,3 +34,18 @@ def test_workers_of_a_parent_with_threads_do_their_work(tmp_path):
         command, cwd=REPOSITORY, env={"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, timeout=120
     )
     assert done.stdout.strip() == "[1, 2, 3]", done.stderr
+
+
+def test_what_crashes_or_loops_ends_alone():
+    with pytest.raises(ValueError, match="SIGABRT"):
+        contained(lambda allow: os.abort())
+    with pytest.raises(ValueError, match="SIGXCPU: a library crashed or went on for ever"):
+        contained(lambda allow: loop(allow(0)))
+    with pytest.raises(KeyError, match="what it raised"):
+        contained(lambda allow: {}["what it raised"])
+    assert contained(lambda allow: None) is None
+
+
+def loop(_):
+    while True:
+        pass

@@ -251,7 +251,7 @@ def test_points_and_circles(tmp_path, images):
     assert (labels == BACKGROUND).sum() == pytest.approx(np.pi * 100, rel=0.03)
 
 
-# HDF5's own library loops for ever on some damage to its heaps: python -m tests.benchmarks.fuzz_strokes counts them
+# HDF5's own library crashes or loops for ever on some damage, until it is stopped: fuzz_strokes of the benchmarks waits
 @pytest.mark.parametrize("kind", [kind for kind, drawing in DRAWINGS.items() if drawing.needs != "h5py"])
 def test_mutants_are_read_or_refused_by_name(tmp_path, images, kind):
     """Labels of the image's shape, or a ``ValueError`` with the name of the file, and nothing else."""

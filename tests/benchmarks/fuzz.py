@@ -110,7 +110,7 @@ def run(fuzz: Any, mutants: int, tell: Callable[[dict[str, Any]], None]) -> list
     for index in range(1, mutants + 1):
         if process is None:
             ours, theirs = context.Pipe()
-            process = context.Process(target=work, args=(fuzz, theirs), daemon=True)
+            process = context.Process(target=work, args=(fuzz, theirs))  # no daemon: it has processes, too
             process.start()
             theirs.close()
         ours.send(index)

@@ -5,14 +5,20 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import IO, Any, cast
 
 import numpy as np
 from monai.utils import optional_import
 
+from medwsss.parallel import contained
 from medwsss.study.integrity.blocks import BLOCK, Mapped, check_size
 
 h5py, has_h5py = optional_import("h5py")
+
+# Processor time that a data set may take: ten times what deflate needs, and at least
+_SECONDS, _BYTES_A_SECOND = 10.0, 1e7
 
 
 def check_npy(data: Mapped) -> None:
@@ -44,14 +50,27 @@ def _check_array(stream: IO[bytes] | Mapped, length: int) -> None:
 
 
 def check_hdf5(data: Mapped) -> None:
-    """All data sets can be read, which compares the checksums they have (Fletcher-32, deflate's Adler-32)."""
-    if not has_h5py:  # then it will not be read either
-        return
-    with h5py.File(data, "r") as file:
-        file.visititems(_read)
+    """All data sets and attributes can be read, which compares the checksums they have (Fletcher-32, Adler-32).
+
+    On some damage HDF5's library crashes, or loops for ever, so that this is done in a process of its own.
+    """
+    if has_h5py:  # else it will not be read either
+        contained(partial(_read_all, data))
 
 
-def _read(name: str, item: Any) -> None:
-    if isinstance(item, h5py.Dataset):
-        for part in item.iter_chunks() if item.chunks else [()]:
+def _read_all(data: Mapped, allow: Callable[[float], None]) -> None:
+    def read(name: str, item: Any) -> None:
+        parts: Iterable[Any] = ()
+        seconds = _SECONDS
+        if isinstance(item, h5py.Dataset):
+            parts = item.iter_chunks() if item.chunks else [()]
+            seconds += item.size * item.dtype.itemsize / _BYTES_A_SECOND
+        allow(seconds)
+        _ = dict(item.attrs)
+        for part in parts:
             item[part]
+
+    allow(_SECONDS)
+    with h5py.File(data, "r") as file:
+        read("/", file)
+        file.visititems(read)
