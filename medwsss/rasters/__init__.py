@@ -14,7 +14,7 @@ from medwsss.rasters.dictionary import (
 )
 from medwsss.rasters.features import Features, class_table, read_features
 from medwsss.rasters.georeference import Georeference
-from medwsss.rasters.guide import check_guide
+from medwsss.rasters.guide import check_guide, study_bandwidth
 from medwsss.rasters.polygons import polygonize
 from medwsss.rasters.strokes import Burnt, burn, widen
 from medwsss.rasters.tiled import RasterPredictor
@@ -39,5 +39,6 @@ __all__ = [
     "polygonize",
     "read_bands",
     "read_features",
+    "study_bandwidth",
     "widen",
 ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bandwidth that switches the pair term off is told of before training."""
+"""A bandwidth that suits a study, and that one that switches the pair term off is told of before training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from monai.data import MetaTensor
 
 from medwsss.keys import UNLABELED, VOID
-from medwsss.rasters import check_guide
+from medwsss.rasters import check_guide, study_bandwidth
 from medwsss.terms import GridNeighborhood
 
 
@@ -42,3 +42,15 @@ def test_missing_pixels_do_not_count():
 def test_nothing_to_look_at():
     assert "not looked at" in check_guide([], GridNeighborhood())
     check_guide([case(1.0, void=8)], GridNeighborhood())
+
+
+def test_a_study_s_bandwidth_is_half_the_median_contrast():
+    """Of 56 steps of 1 and 56 of 8, the lower middle one; without three columns, 32 and 35; of two cases, both."""
+    assert study_bandwidth([case(1.0)]) == 0.5
+    assert study_bandwidth([case(1.0, void=3)]) == 4
+    assert study_bandwidth([case(1.0), case(1.0), case(3.0, void=7)]) == 0.5 * 8
+    assert study_bandwidth([case(1e4)]) == 5e3
+    flat = case(1.0) | {"guide": torch.zeros(3, 8, 8)}
+    assert study_bandwidth([flat, case(1.0)]) == 0.5
+    with pytest.raises(ValueError, match="in which neighbouring pixels differ, got none: --bandwidth"):
+        study_bandwidth([flat])
