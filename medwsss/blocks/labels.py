@@ -11,25 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from monai.config import PathLike
 
 from medwsss.blocks.options import LabelOptions
 from medwsss.blocks.plan import Case, Plan, read_plan
-from medwsss.blocks.solve import options_of, read_inputs, with_start
+from medwsss.blocks.solve import read_inputs, with_start
 from medwsss.blocks.sources import Source, check_files, open_source
-from medwsss.keys import IMAGE, PRIOR, SCRIBBLE
+from medwsss.keys import GUIDE, IMAGE, PRIOR, SCRIBBLE
 from medwsss.label_store import name_cases
 from medwsss.parallel import parallel_map
-from medwsss.rasters import BandStatistics, read_bands
+from medwsss.rasters import BandStatistics, read_bands, study_bandwidth
 from medwsss.study import label_mapper, load_training
 from medwsss.study.declared import read_class_names
 from medwsss.study.grid import misfit
 from medwsss.study.problems import raise_problems
 from medwsss.study.readers import stem_of
-from medwsss.study.windows import Box, inside, spread
-from medwsss.terms import GridNeighborhood
-from medwsss.terms.simplex import one_hot, void_mask
+from medwsss.study.windows import spread
+from medwsss.terms.simplex import one_hot
 
 __all__ = ["plan_labels"]
 
@@ -37,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 _SIDE = {1: 2**14, 2: 128, 3: 32}  # of parts that intensities are measured in, so many along each axis:
 _PLACES = 4
-_DIGITS = 6  # of a bandwidth: sums of parts are rounded, in whatever number of processes
 
 
 def plan_labels(
@@ -113,16 +110,11 @@ def _look(
         logger.warning("With a halo of %s and not %s, labels of %s depend on where it is cut.", halo, reach, name)
     case = Case(name, files, image.shape, core, halo, figures)
     figures["bytes"] = case.sizes()
-    sums = sorted(parallel_map(partial(_survey, case), range(len(case.blocks)), workers))
-    total, count, seeds = (np.sum([each[n] for _, each in sums], 0) for n in range(3))
+    seeds = np.sum([n for _, n in parallel_map(partial(_survey, case), range(len(case.blocks)), workers)], 0)
     if not seeds.sum():
         raise ValueError(f"expected seeds of some class, got none in {scribble.name}")
     figures["seeds"] = [int(n) for n in seeds]
-    figures["bandwidth"] = options.bandwidth
-    if options.bandwidth == "auto":
-        if not total:
-            raise ValueError(f"expected an image with contrasts for a bandwidth of its own, got none in {image.name}")
-        figures["bandwidth"] = float(f"{(float(total) / float(count)) ** 0.5:.{_DIGITS}g}")
+    figures["bandwidth"] = options.bandwidth if options.bandwidth != "auto" else _bandwidth(case)
     return case
 
 
@@ -145,16 +137,17 @@ def _measure(image: Source) -> BandStatistics:
     return BandStatistics.of_pixels([f"channel {k + 1}" for k in range(image.channels)], pixels)
 
 
-def _survey(case: Case, block: int) -> tuple[float, float, list[int]]:
-    """Sums over a block: contrasts of its pairs, how many these are, and seeds of each class."""
-    core = case.blocks[block].core
-    seen: Box = tuple((max(low - 1, 0), min(high + 1, size)) for (low, high), size in zip(core, case.shape))
-    guide, scribble = read_inputs(case, seen)
-    first = torch.zeros_like(scribble, dtype=torch.bool)
-    within: tuple[Any, ...] = (..., *inside(core, seen))
-    first[within] = True
-    counts = one_hot(scribble, case.figures["schema"]["num_classes"]).mul_(first).flatten(2).sum((0, 2))
-    neighborhood = options_of(case).solver(len(case.shape), case.figures["spacing"], "auto").energy.neighborhood
-    assert isinstance(neighborhood, GridNeighborhood)
-    total, count = neighborhood.contrast(guide.double(), ~void_mask(scribble), first)
-    return float(total), float(count), counts.long().tolist()
+def _bandwidth(case: Case) -> float:
+    """Of the parts that intensities are measured in."""
+    inputs = (read_inputs(case, box) for box in spread(case.shape, _SIDE[len(case.shape)], _PLACES))
+    try:
+        return study_bandwidth([{GUIDE: guide[0], SCRIBBLE: scribble[0]} for guide, scribble in inputs])
+    except ValueError as error:
+        raise ValueError(f"{error} in {case.files[IMAGE]}") from error
+
+
+def _survey(case: Case, block: int) -> list[int]:
+    """Seeds of each class in a block."""
+    _, scribble = read_inputs(case, case.blocks[block].core)
+    counts: list[int] = one_hot(scribble, case.figures["schema"]["num_classes"]).flatten(2).sum((0, 2)).long().tolist()
+    return counts

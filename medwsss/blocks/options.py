@@ -36,7 +36,7 @@ class LabelOptions:
         coarse_steps: on each of them.
         cross_entropy, relaxation, eta, lam: see :class:`~medwsss.terms.SelfLabelingEnergy`.
         connectivity: see :class:`~medwsss.terms.GridNeighborhood`; default: 2, in 3-D 1.
-        bandwidth: in units of the guide, whose bands go from 0 to 1; ``"auto"``: of each whole case's own contrasts.
+        bandwidth: in units of the guide, whose bands go from 0 to 1; ``"auto"``: half the median contrast of each case.
         guide: see :class:`~medwsss.rasters.GuideBandsd`.
         prior_weight: of the data list's ``prior``, or of ``probabilities``.
         probabilities: folder of a finished ``infer`` of the same images, in the place of priors in the list.

@@ -129,15 +129,15 @@ def test_with_less_around_them_they_have_not(tmp_path, caplog):
 
 @pytest.mark.parametrize("core", [5, 16])
 def test_the_bandwidth_is_the_whole_images(tmp_path, core):
-    """``β²`` is the mean of squared differences of neighbours, of which none is counted twice or lost at a seam."""
+    """``β`` is half the median of what neighbours differ by, whatever the blocks."""
     datalist = volume(tmp_path)
     blocks(datalist, tmp_path / "out", "--core", core, "--levels", 0, "--plan-only")
     image = picture((16, 15, 14))[0].astype(np.float64)
     low, high = np.percentile(image, (2, 98))
     guide = np.clip((image - low) / (high - low), -1, 2)
-    squares = np.concatenate([np.diff(guide, axis=axis).ravel() ** 2 for axis in range(3)])
+    steps = np.concatenate([np.abs(np.diff(guide, axis=axis)).ravel() for axis in range(3)])
     (case,) = read_plan(tmp_path / "out").cases
-    assert case.figures["bandwidth"] == pytest.approx(np.sqrt(squares.mean()), rel=1e-5)
+    assert case.figures["bandwidth"] == pytest.approx(np.median(steps) / 2, rel=1e-3)
 
 
 def test_a_map_in_the_place_of_the_image(tmp_path):

@@ -99,21 +99,17 @@ class ContrastNeighborhood(OffsetNeighborhood):
         total, count = self.contrast(guide, exists)
         return (0.5 / (total / count.clamp_min(1)).clamp_min(EPSILON_CONTRAST)).reshape(-1, *[1] * (guide.ndim - 1))
 
-    def contrast(self, guide: Tensor, exists: Tensor | None = None, first: Tensor | None = None) -> tuple[Tensor, ...]:
+    def contrast(self, guide: Tensor, exists: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``Σ ‖I_i − I_j‖²`` over pairs that exist, and how many these are, both ``B``; their ratio is ``β²``.
 
         Args:
             guide: ``B C *S``, smoothed.
             exists: ``B 1 *S`` bool, as in :meth:`weigh`.
-            first: ``B 1 *S`` bool, where the first voxel of a pair has to be: parts of an image, each with its
-                neighbours around it, add up to the whole.
         """
         total, count = guide.new_zeros(len(guide)), guide.new_zeros(len(guide))
         for offset in self.offsets(guide.ndim - 2):
             contrast = _contrast(guide, offset)
             counted = torch.ones_like(contrast, dtype=torch.bool) if exists is None else _both(exists, offset)
-            if first is not None:
-                counted &= pairs(first, offset)[0]
             total += torch.where(counted, contrast, 0).flatten(1).sum(1)
             count += counted.flatten(1).sum(1)
         return total, count
