@@ -84,9 +84,9 @@ def with_start(case: Case, folder: Path, workers: int) -> Case:
     """
     options, figures, ndim = options_of(case), case.figures, len(case.shape)
     side = options.cell(case.shape, figures["schema"]["num_classes"])
-    parts = dict(parallel_map(partial(_cells, case, side), range(len(case.blocks)), workers))
-    whole = [torch.empty(*x.shape[:2], *(-(-size // side) for size in case.shape), dtype=x.dtype) for x in parts[0]]
-    for block, found in parts.items():
+    cells, whole = [-(-size // side) for size in case.shape], list[Tensor]()
+    for block, found in parallel_map(partial(_cells, case, side), range(len(case.blocks)), workers):
+        whole = whole or [x.new_empty(*x.shape[:2], *cells) for x in found]
         place: tuple[Any, ...] = (..., *(slice(lo // side, -(-hi // side)) for lo, hi in case.blocks[block].core))
         for x, part in zip(whole, found):
             x[place] = part
