@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.format import open_memmap
 
 from medwsss.blocks.jobs import leftovers, read_block
 from medwsss.blocks.plan import Case, Plan
-from medwsss.files import write_atomically
+from medwsss.files import finish, write_atomically
 from medwsss.keys import IMAGE, UNLABELED
 from medwsss.rasters import RasterWriter
 from medwsss.study.outputs import encode_prediction, output_suffix
@@ -45,7 +46,8 @@ def class_map(y: np.ndarray, task: str) -> np.ndarray:
 def finish_case(folder: Path, plan: Plan, index: int) -> Path | None:
     """Write the class map of a case whose blocks are done; of a zarr image there is none, as it may be of any size.
 
-    A GeoTIFF, which predictions are, is written block by block, a map of another format as a whole, a byte a voxel.
+    A GeoTIFF, which predictions are, and NPY are written block by block, a map of another format as a whole, a byte a
+    voxel.
 
     Returns:
         the file, or ``None``.
@@ -69,12 +71,23 @@ def finish_case(folder: Path, plan: Plan, index: int) -> Path | None:
             for window, labels in _maps(folder, plan, case):
                 writer.write(labels[None], *(low for low, _ in window.core))
         return output
+    if output.suffix == ".npy":
+        written = output.with_name(output.name + ".tmp")
+        mapped = open_memmap(written, "w+", np.uint8, tuple(case.shape))
+        _fill(mapped, _maps(folder, plan, case))
+        mapped.flush()
+        finish(written, output)
+        return output
     whole = np.empty(case.shape, np.uint8)
-    for window, labels in _maps(folder, plan, case):
-        whole[tuple(slice(*ends) for ends in window.core)] = labels
+    _fill(whole, _maps(folder, plan, case))
     upright = whole.swapaxes(0, 1) if output.suffix == ".png" else whole  # pictures: columns first
     write_atomically(memoryview(encode_prediction(upright, image)), output)
     return output
+
+
+def _fill(whole: np.ndarray, maps: Iterator[tuple[Window, np.ndarray]]) -> None:
+    for window, labels in maps:
+        whole[tuple(slice(*ends) for ends in window.core)] = labels
 
 
 def _maps(folder: Path, plan: Plan, case: Case) -> Iterator[tuple[Window, np.ndarray]]:

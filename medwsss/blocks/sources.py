@@ -123,18 +123,22 @@ class _Array(Source):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        zipped = Path(name).is_dir()
-        self._array = require_zarr().open_array(name, mode="r") if zipped else np.load(name, mmap_mode="r")
-        self._plain = not (zipped and "class_names" in self._array.attrs)
-        shape = tuple(self._array.shape)
+        array = self._array()
+        self._plain = "class_names" not in getattr(array, "attrs", {})
+        shape = tuple(array.shape)
         self.grid, self.channels = (Grid(shape), 1) if self._plain else (Grid(shape[1:]), shape[0])
-        if len(self.shape) not in (1, 2, 3) or self._array.dtype.kind not in "iufb":
-            told = f"{self.shape} {self._array.dtype}"
+        if len(self.shape) not in (1, 2, 3) or array.dtype.kind not in "iufb":
+            told = f"{self.shape} {array.dtype}"
             raise ValueError(f"expected numbers along 1 to 3 spatial axes (a file a channel), got {told} in {name}")
 
     def _read(self, box: Box) -> tuple[np.ndarray, dict]:
         place = tuple(slice(*ends) for ends in box)
-        return np.asarray(self._array[(None, *place) if self._plain else (slice(None), *place)]), {}
+        return np.array(self._array()[(None, *place) if self._plain else (slice(None), *place)]), {}
+
+    def _array(self) -> Any:
+        """Opened for each part: what a mapping has shown stays in memory for as long as it lasts."""
+        is_zarr = Path(self.name).is_dir()
+        return require_zarr().open_array(self.name, mode="r") if is_zarr else np.load(self.name, mmap_mode="r")
 
 
 class _Whole(Source):

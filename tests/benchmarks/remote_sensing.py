@@ -8,6 +8,7 @@
 mIoU) and landsat7_sparse (real polygons: features in five folds, each validates once; share of right pixels over all
 folds). The forest is scikit-learn's, 500 trees on the pixels of the same training labels, with classes weighted equally
 and not.
+``dense`` are dense masks, whatever the strokes (``--kinds lines`` does).
 A run is done once: after each, ``results.jsonl`` and ``results.md`` are written anew in ``--output``. ``pixels`` is an
 overlay of the bundle, whose network sees a pixel's bands alone. Runs are of 600 iterations unless ``--iterations`` says
 otherwise.
@@ -43,7 +44,13 @@ KINDS = {
     "lines": ["--length-ratio", "0.5"],
     "polygons": ["--kind", "block", "--background", "block", "--length-ratio", "0.1"],
 }
-METHODS = {"pce": ["pce"], "default": [], "pixels pce": ["pixels", "pce"], "pixels default": ["pixels"]}
+METHODS = {
+    "pce": ["pce"],
+    "default": [],
+    "dense": ["full"],
+    "pixels pce": ["pixels", "pce"],
+    "pixels default": ["pixels"],
+}
 FOLDS = 5
 CLASSES = ("forest=0", "water=1", "herbaceous=2", "barren=3", "urban=4")
 BANDS = tuple("1234567")  # the eighth is a mask
@@ -136,7 +143,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the sets; only read")
     parser.add_argument("--rows", nargs="+", choices=(*DENSE, LANDSAT), default=[*DENSE, LANDSAT])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=["pce", "default", "pixels pce", "pixels default"]
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--iterations", type=int, default=600)
     parser.add_argument("--output", type=Path, default=Path("output/remote_sensing_study"))
