@@ -7,11 +7,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from multiprocessing import connection, current_process, get_all_start_methods, get_context, parent_process
 from multiprocessing.connection import Connection
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -22,9 +22,15 @@ _DAY = 86400.0
 
 
 def parallel_map(
-    function: Callable[[Input], Result], inputs: Sequence[Input], workers: int
+    function: Callable[[Input], Result], inputs: Sequence[Input], workers: int, ordered: bool = False
 ) -> Generator[tuple[Input, Result], None, None]:
     """Each input with its result, in the order in which results arrive; with one worker, in this process.
+
+    Args:
+        function: what to call with each.
+        inputs: the inputs.
+        workers: processes.
+        ordered: in the order of the inputs.
 
     Raises:
         Exception: what ``function`` raised first; inputs that nobody has begun with are then given up.
@@ -35,10 +41,16 @@ def parallel_map(
     pool = ProcessPoolExecutor(min(workers, len(inputs)), initializer=_start)
     try:
         futures = {pool.submit(function, each): each for each in inputs}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+        for future in _in_order(futures) if ordered else as_completed(futures):
+            yield futures.pop(future), future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _in_order(futures: Mapping[Future[Result], Any]) -> Iterator[Future[Result]]:
+    """The first that is left, again and again."""
+    while futures:
+        yield next(iter(futures))
 
 
 def contained(function: Callable[[Callable[[float], None]], None]) -> None:

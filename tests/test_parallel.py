@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from medwsss.parallel import contained
+from medwsss.parallel import contained, parallel_map
 from tests.bundles.bundle import REPOSITORY
 
 SCRIPT = """
@@ -34,6 +34,12 @@ def test_workers_of_a_parent_with_threads_do_their_work(tmp_path):
         command, cwd=REPOSITORY, env={"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, timeout=120
     )
     assert done.stdout.strip() == "[1, 2, 3]", done.stderr
+
+
+def test_results_come_in_order():
+    inputs = list(range(8))
+    assert list(parallel_map(abs, inputs, 2, ordered=True)) == list(zip(inputs, inputs))
+    assert sorted(parallel_map(abs, inputs, 2)) == list(zip(inputs, inputs))
 
 
 def test_what_crashes_or_loops_ends_alone():

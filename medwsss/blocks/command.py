@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import fields
 from functools import partial
@@ -59,16 +60,16 @@ def main(arguments: Sequence[str], prog: str) -> int:
         if told.num_parts > 1:
             return _status(told.output)
         try:
-            written = _finish(told.output, plan)
-        except Damaged:  # blocks that have no mark any more
+            written = _finish(told.output, plan, told.workers)
+        except (Damaged, BrokenProcessPool):  # blocks that have no mark any more; a process was killed
             run_jobs(told.output, plan, run)
-            written = _finish(told.output, plan)
+            written = _finish(told.output, plan, told.workers)
     print("\n".join(map(str, written)))
     return 0
 
 
-def _finish(folder: Path, plan: Plan) -> list[Path]:
-    maps = [finish_case(folder, plan, index) for index in range(len(plan.cases))]
+def _finish(folder: Path, plan: Plan, workers: int) -> list[Path]:
+    maps = [finish_case(folder, plan, index, workers) for index in range(len(plan.cases))]
     return [path for path in maps if path is not None]
 
 

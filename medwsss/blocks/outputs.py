@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from medwsss.blocks.jobs import leftovers, read_block
 from medwsss.blocks.plan import Case, Plan
 from medwsss.files import finish, write_atomically
 from medwsss.keys import IMAGE, UNLABELED
+from medwsss.parallel import parallel_map
 from medwsss.rasters import RasterWriter
 from medwsss.study.outputs import encode_prediction, output_suffix
 from medwsss.study.readers import suffix_of
@@ -43,7 +45,7 @@ def class_map(y: np.ndarray, task: str) -> np.ndarray:
     return np.where(decided, y.argmax(0), UNLABELED).astype(np.uint8)
 
 
-def finish_case(folder: Path, plan: Plan, index: int) -> Path | None:
+def finish_case(folder: Path, plan: Plan, index: int, workers: int = 1) -> Path | None:
     """Write the class map of a case whose blocks are done; of a zarr image there is none, as it may be of any size.
 
     A GeoTIFF, which predictions are, and NPY are written block by block, a map of another format as a whole, a byte a
@@ -61,25 +63,25 @@ def finish_case(folder: Path, plan: Plan, index: int) -> Path | None:
     image = case.files[IMAGE] if isinstance(case.files[IMAGE], str) else case.files[IMAGE][0]
     suffix = suffix_of(image).lower()
     if suffix == ".zarr":
-        for _ in _maps(folder, plan, case):
+        for _ in _maps(folder, plan, case, workers):
             pass
         return None
     scene = suffix in (".tif", ".tiff") or plan.task == "infer"  # of a picture, too
     output = folder / f"{case.name}_{plan.task}{'.tif' if scene else output_suffix(image)}"
     if scene:
         with RasterWriter(output, image, plan.class_names) as writer:
-            for window, labels in _maps(folder, plan, case):
+            for window, labels in _maps(folder, plan, case, workers):
                 writer.write(labels[None], *(low for low, _ in window.core))
         return output
     if output.suffix == ".npy":
         written = output.with_name(output.name + ".tmp")
         mapped = open_memmap(written, "w+", np.uint8, tuple(case.shape))
-        _fill(mapped, _maps(folder, plan, case))
+        _fill(mapped, _maps(folder, plan, case, workers))
         mapped.flush()
         finish(written, output)
         return output
     whole = np.empty(case.shape, np.uint8)
-    _fill(whole, _maps(folder, plan, case))
+    _fill(whole, _maps(folder, plan, case, workers))
     upright = whole.swapaxes(0, 1) if output.suffix == ".png" else whole  # pictures: columns first
     write_atomically(memoryview(encode_prediction(upright, image)), output)
     return output
@@ -90,19 +92,24 @@ def _fill(whole: np.ndarray, maps: Iterator[tuple[Window, np.ndarray]]) -> None:
         whole[tuple(slice(*ends) for ends in window.core)] = labels
 
 
-def _maps(folder: Path, plan: Plan, case: Case) -> Iterator[tuple[Window, np.ndarray]]:
+def _maps(folder: Path, plan: Plan, case: Case, workers: int) -> Iterator[tuple[Window, np.ndarray]]:
+    """Classes of each block, in the blocks' order."""
     wrong, undecided = [], 0
-    for block, window in enumerate(case.blocks):
-        y = read_block(folder, case, block)
-        if y is None:
+    classes = partial(_classes, folder, plan.task, case)
+    for block, labels in parallel_map(classes, range(len(case.blocks)), workers, ordered=True):
+        if labels is None:
             wrong.append(block)
             continue
-        labels = class_map(y, plan.task)
         undecided += int((labels == UNLABELED).sum())
-        yield window, labels
+        yield case.blocks[block], labels
     if wrong:
         raise Damaged(f"expected what was written, got something else in blocks {wrong} of {case.name}: run again")
     if undecided:
         share = undecided / np.prod(case.shape)
         why = "void" if plan.task == "infer" else "void, or too far from strokes to have a label"
         logger.info("%.3g of %s is %s (255).", share, case.name, why)
+
+
+def _classes(folder: Path, task: str, case: Case, block: int) -> np.ndarray | None:
+    y = read_block(folder, case, block)
+    return None if y is None else class_map(y, task)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -158,7 +158,8 @@ def check_study(
         wrong, doubtful, report.tags = check_tags(training_tags, schema, allow_constant_tags)
         report.errors += wrong
         report.warnings += doubtful
-    for job, case in tqdm(_in_order(jobs, workers), total=len(jobs), desc="checking data", disable=None):
+    examined = parallel_map(_Job.__call__, jobs, workers, ordered=True)
+    for job, case in tqdm(examined, total=len(jobs), desc="checking data", disable=None):
         report.sections[job.section].add(case, str(job.image))
         if schema and job.tags:
             report.errors += miscounted_slices(job.tags, case.shape[1:], schema, str(job.image))
@@ -202,17 +203,6 @@ def _named(
         tried = " or ".join(map(repr, dict.fromkeys(keys.values())))
         return {}, [f"{where}: expected a label for the image, got none under {tried}"]
     return {"image": (IMAGE, item.get(IMAGE)), **named}, []
-
-
-def _in_order(jobs: list[_Job], workers: int) -> Iterator[tuple[_Job, Findings]]:
-    """Each job and its case as soon as those before are there."""
-    waiting: dict[int, tuple[_Job, Findings]] = {}
-    due = 0
-    for job, case in parallel_map(_Job.__call__, jobs, workers):
-        waiting[job.number] = job, case
-        while due in waiting:
-            yield waiting.pop(due)
-            due += 1
 
 
 def _miscounted(content: Mapping[str, Any], sections: Sequence[str]) -> list[str]:
