@@ -44,7 +44,8 @@ def training_command(datalist: Path) -> str:
     """The command that trains on ``datalist``, with every override that its data need.
 
     For colour pictures it is the bundle of photographs with the small network, which needs neither a GPU nor weights;
-    for those of other than 8 bits it says what intensities take the place of 0 and 255.
+    for those of other than 8 bits it says what intensities take the place of 0 and 255. For those of other than one or
+    three channels it is the bundle of bands.
     """
     study = read_json(datalist)
     several_bands = study["spatial_dims"] == 2 and study["in_channels"] not in (1, 3)
