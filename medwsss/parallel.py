@@ -53,13 +53,21 @@ def _in_order(futures: Mapping[Future[Result], Any]) -> Iterator[Future[Result]]
         yield next(iter(futures))
 
 
+def allow(seconds: float) -> None:
+    """So much more processor time for this process; ``SIGXCPU`` ends it after that, whatever else runs here."""
+    import resource  # of Unix
+
+    limit = int(time.process_time() + min(seconds, _DAY)) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
 def contained(function: Callable[[Callable[[float], None]], None]) -> None:
     """Call what a C library may crash in, or never come back from, in a process of its own.
 
     On systems without ``fork``, and in a daemon, which may have no processes, it is called here.
 
     Args:
-        function: gets a function that allows it so many seconds of processor time from then on.
+        function: gets :func:`allow`, or where it is called here, what does nothing.
 
     Raises:
         Exception: what the function raised.
@@ -86,12 +94,6 @@ def contained(function: Callable[[Callable[[float], None]], None]) -> None:
 
 
 def _tell(function: Callable[[Callable[[float], None]], None], to: Connection) -> None:
-    import resource  # of Unix
-
-    def allow(seconds: float) -> None:
-        limit = int(time.process_time() + min(seconds, _DAY)) + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
-
     try:
         function(allow)
         to.send(None)

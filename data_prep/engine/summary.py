@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
+
+from monai.utils import ensure_tuple
 
 from data_prep.engine.journal import file_names
 from data_prep.engine.splits import SECTIONS
@@ -12,6 +15,7 @@ from medwsss.files import read_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, VOID
 from medwsss.rasters.bands import BANDS
 from medwsss.study.intensities import rounded
+from medwsss.study.readers import suffix_of
 
 _RASTERS = "bundles/remote_sensing/train.json"
 _SHOWN = 5  # files that a line names
@@ -44,12 +48,11 @@ def training_command(datalist: Path) -> str:
     """The command that trains on ``datalist``, with every override that its data need.
 
     For colour pictures it is the bundle of photographs with the small network, which needs neither a GPU nor weights;
-    for those of other than 8 bits it says what intensities take the place of 0 and 255. For those of other than one or
-    three channels it is the bundle of bands.
+    for those of other than 8 bits it says what intensities take the place of 0 and 255. For GeoTIFF of
+    other than one or three channels it is the bundle of bands.
     """
     study = read_json(datalist)
-    several_bands = study["spatial_dims"] == 2 and study["in_channels"] not in (1, 3)
-    if BANDS in study or several_bands:  # the list says the rest
+    if BANDS in study or _has_several_bands(study):  # the list says the rest
         folder = shlex.quote(str(datalist.parent))
         return f"python -m monai.bundle run training --config_file {_RASTERS} --dataset_dir {folder}"
     options = {"dataset_dir": str(datalist.parent), "num_classes": study["num_classes"]}
@@ -65,3 +68,10 @@ def training_command(datalist: Path) -> str:
         options["annotation_key"] = LABEL
     words = ["python", "-m", "monai.bundle", "run", "training", "--config_file", shlex.quote(config)]
     return " ".join([*words, *(f"--{key} {shlex.quote(str(value))}" for key, value in options.items())])
+
+
+def _has_several_bands(study: dict[str, Any]) -> bool:
+    """Whether the images are TIFF of other channels than grey and colour."""
+    names = [name for item in study["training"] for name in ensure_tuple(item[IMAGE])]
+    tiff = all(suffix_of(name).lower() in (".tif", ".tiff") for name in names)
+    return bool(names) and tiff and study["in_channels"] not in (1, 3)

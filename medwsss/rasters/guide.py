@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -34,8 +34,8 @@ def study_bandwidth(cases: Sequence[Mapping[str, Any]]) -> float:
         ValueError: where no two neighbours differ.
     """
     found = [torch.zeros(0)]
-    for case in _some(cases, _MEASURED):
-        guide, exists = _batch(case)
+    for index in _some(len(cases), _MEASURED):
+        guide, exists = _batch(cases[index])
         for offset in GridNeighborhood(connectivity=1).offsets(guide.ndim - 2):
             (a, b), (first, second) = pairs(guide, offset), pairs(exists, offset)
             found.append((a - b).float().square().sum(1, keepdim=True).sqrt()[first & second])
@@ -62,14 +62,15 @@ def check_guide(cases: Sequence[Mapping[str, Any]], neighborhood: Neighborhood) 
     if not isinstance(neighborhood, OffsetNeighborhood) or not len(cases):
         return "pair weights: not looked at"
     found = []
-    for case in _some(cases, _LOOKED_AT):
+    for index in _some(len(cases), _LOOKED_AT):
+        case = cases[index]
         guide, exists = _batch(case)
         both = neighborhood.iter_weights(torch.zeros_like(guide), exists)  # without contrast: 0 where a pixel is void
         kept = [w[full > 0] for w, full in zip(neighborhood.iter_weights(guide, exists), both)]
         found.append(torch.cat(kept) if kept else torch.ones(0))
         dead = float((found[-1] < DEAD).float().mean()) if len(found[-1]) else 0.0
         if dead > _MOST:
-            name = getattr(case[IMAGE], "meta", {}).get("filename_or_obj", "a case")
+            name = getattr(case[IMAGE], "meta", {}).get("filename_or_obj", f"case {index}")
             raise ValueError(
                 f"expected pairs of pixels that weigh something, got {dead:.1%} of them below {DEAD:g} in {name}: "
                 "--bandwidth auto suits any unit, --guide chooses bands"
@@ -79,9 +80,9 @@ def check_guide(cases: Sequence[Mapping[str, Any]], neighborhood: Neighborhood) 
     return f"pair weights: median {middle:.3f}, {share:.1%} below {DEAD:g}"
 
 
-def _some(cases: Sequence[Mapping[str, Any]], count: int) -> Iterator[Mapping[str, Any]]:
-    """So many, evenly spread."""
-    return (cases[index] for index in range(0, len(cases), -(-len(cases) // count) or 1))
+def _some(number: int, most: int) -> range:
+    """Of so many, at most so many, evenly spread."""
+    return range(0, number, -(-number // most) or 1)
 
 
 def _batch(case: Mapping[str, Any]) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from multiprocessing import get_all_start_methods
 
 import nibabel as nib
 import numpy as np
@@ -238,6 +239,17 @@ def test_the_command_on_other_files(tmp_path, images, capsys, kind):
         assert (np.asarray(nib.load(written_file).dataobj).T == STACK).all()
     else:
         assert (np.asarray(Image.open(written_file)) == REFERENCE).all()
+
+
+@pytest.mark.skipif("fork" not in get_all_start_methods(), reason="files are looked through in this process")
+def test_a_file_that_crashes_its_library_is_refused_by_name(tmp_path, images):
+    """HDF5's library, which a damaged size ends with a segmentation fault where it is not caught before."""
+    pytest.importorskip("h5py", reason=INSTALL)
+    drawing = DRAWINGS["ilastik"]
+    paths = drawing.write(tmp_path)
+    paths[0].write_bytes(mutant(paths[0].read_bytes(), "ilastik 0 8772"))
+    with pytest.raises(ValueError, match=f"expected .*{paths[0].name}"):
+        read_strokes(paths, images / drawing.image, class_table(drawing.words))
 
 
 def test_points_and_circles(tmp_path, images):

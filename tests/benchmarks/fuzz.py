@@ -18,7 +18,6 @@ import resource
 import signal
 import sys
 import tempfile
-import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from medwsss.parallel import allow
 from medwsss.study.readers import loader
 from tests.benchmarks.footprint import of_process, peak
 from tests.benchmarks.mutants import Sample, mutant, samples, write
@@ -98,8 +98,7 @@ def work(fuzz: Any, connection: Any) -> None:
     room = of_process("VmSize") + ROOM
     resource.setrlimit(resource.RLIMIT_AS, (room, room))
     while (index := connection.recv()) is not None:
-        used, (_, most) = time.process_time(), resource.getrlimit(resource.RLIMIT_CPU)
-        resource.setrlimit(resource.RLIMIT_CPU, (int(used) + 1 + SECONDS, most))  # SIGXCPU, whatever else runs here
+        allow(SECONDS)
         connection.send(fuzz.watched(index))
 
 

@@ -88,6 +88,8 @@ def main() -> None:
     parser.add_argument("--scene", type=int, metavar="SIDE", help="of a scene, in the place of volumes")
     parser.add_argument("--run", type=Path, help="that predicts the scene")
     arguments = parser.parse_args()
+    if arguments.scene and not arguments.run:
+        parser.error("expected --run with --scene")
     if arguments.scene:
         rows = [measure_scene(arguments.scene, arguments.run)]
         titles = {"side": "side", "peak_gib": "peak, GiB", "cpu_seconds": "CPU seconds"}

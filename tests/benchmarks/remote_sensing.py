@@ -7,11 +7,10 @@
 ``DIR`` has the folders dubai, roads (pictures) and water12 (dense masks: strokes are drawn into those that train;
 mIoU) and landsat7_sparse (real polygons: features in five folds, each validates once; share of right pixels over all
 folds). The forest is scikit-learn's, 500 trees on the pixels of the same training labels, with classes weighted equally
-and not.
-``dense`` are dense masks, whatever the strokes (``--kinds lines`` does).
-A run is done once: after each, ``results.jsonl`` and ``results.md`` are written anew in ``--output``. ``pixels`` is an
-overlay of the bundle, whose network sees a pixel's bands alone. Runs are of 600 iterations unless ``--iterations`` says
-otherwise.
+and not. ``dense`` are dense masks, whatever the strokes, so that ``--kinds lines`` will do. ``pixels`` is an overlay of
+the bundle, whose network sees a pixel's bands alone.
+A run is done once: after each, ``results.jsonl`` and ``results.md`` are written anew in ``--output``. Runs are of 600
+iterations unless ``--iterations`` says otherwise.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from medwsss.advice.finished import FinishedRun
 from medwsss.experiments.data import dense_cases
-from medwsss.keys import GUIDE, IMAGE, LABEL, SCRIBBLE
+from medwsss.keys import GUIDE, IMAGE, LABEL, SCRIBBLE, VOID
+from medwsss.metrics import MeanIoUMetric
 from medwsss.rasters import study_bandwidth
 from medwsss.solvers import NaturalGradient
 from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
@@ -49,14 +50,13 @@ def seen(folder: Path, run: FinishedRun, cases: int) -> Iterator[tuple[Tensor, .
 
 def score(given: list[tuple[Tensor, ...]], labels: Labels, classes: int, share: bool) -> float:
     """Mean IoU beyond the seeds, or the share of right pixels."""
-    confusion = torch.zeros(classes**2)
+    iou, right = MeanIoUMetric(classes), []
     for logits, guide, scribble, truth in given:
         y = labels(logits, guide, scribble).argmax(1, keepdim=True)
-        counted = (truth < classes) & ~seed_mask(scribble)
-        confusion += torch.bincount(truth[counted] * classes + y[counted], minlength=classes**2)
-    confusion = confusion.reshape(classes, classes)
-    right, union = confusion.diag(), confusion.sum(0) + confusion.sum(1) - confusion.diag()
-    return round(float(right.sum() / confusion.sum() if share else (right / union)[union > 0].mean()), 3)
+        truth = truth.masked_fill(seed_mask(scribble), VOID)
+        iou(y, truth)
+        right.append((y == truth)[seed_mask(truth)])
+    return round(float(torch.cat(right).float().mean() if share else iou.aggregate()), 3)
 
 
 def solved(solver: NaturalGradient) -> Labels:

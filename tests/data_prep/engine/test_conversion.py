@@ -317,9 +317,18 @@ def test_a_read_only_output_is_told(source, output, capsys):
     assert "Read-only file system" in error and str(output) in error
 
 
-@pytest.mark.parametrize("channels, bundle", [(1, "scribble"), (3, "scribble_2d"), (12, "remote_sensing")])
-def test_pictures_are_trained_by_the_bundle_that_reads_their_bands(tmp_path, channels, bundle):
-    study = {"spatial_dims": 2, "in_channels": channels, "num_classes": 2, "ignore_values": [255], "training": []}
-    study |= {"void_values": [254], "validation": [], "test": []}
+@pytest.mark.parametrize(
+    "image, channels, bundle",
+    [
+        ("a.tif", 1, "scribble"),
+        ("a.tif", 3, "scribble_2d"),
+        ("a.tif", 12, "remote_sensing"),
+        ("a.nii.gz", 2, "scribble"),
+        (["a.png", "b.png"], 2, "scribble"),
+    ],
+)
+def test_pictures_are_trained_by_the_bundle_that_reads_their_bands(tmp_path, image, channels, bundle):
+    study = {"spatial_dims": 2, "in_channels": channels, "num_classes": 2, "ignore_values": [255], "void_values": [254]}
+    study |= {"training": [{"image": image, "scribble": "s.png"}], "validation": [], "test": []}
     (tmp_path / "dataset.json").write_text(json.dumps(study))
     assert f"bundles/{bundle}/train.json" in training_command(tmp_path / "dataset.json")
