@@ -18,7 +18,7 @@ from typing import Any
 from data_prep.engine.options import option, path_option
 from medwsss.files import read_json, write_json
 from medwsss.keys import RECIPE, SCRIBBLE, UNLABELED, VOID
-from medwsss.rasters.bands import BANDS
+from medwsss.rasters.bands import has_bands
 from medwsss.reports.page import picture_of, write_page
 from medwsss.study import (
     SCHEMAS,
@@ -80,9 +80,10 @@ def run(options: Options) -> int:
         pictures=options.pictures,
     )
     training = report.sections.get("training")
-    other, plan = _unplanned(read_json(path), bool(report.tags)), None
-    if training and training.items and not other:
-        plan = plan_training(facts_of(training, options.spatial_dims, options.minutes))
+    other = plan = None
+    if training and training.items and not report.errors:
+        other = _unplanned(read_json(path), bool(report.tags), training)
+        plan = None if other else plan_training(facts_of(training, options.spatial_dims, options.minutes))
     tables = {section: f"{section}: {summary}" for section, summary in report.sections.items()}
     tables |= {"tags": f"training: {report.tags}"} if report.tags else {}
     recipe = f"none, bundles/{other} has its own settings" if other else plan
@@ -90,7 +91,7 @@ def run(options: Options) -> int:
         print(text, end="\n\n")
     if training and training.items and not report.errors:
         print(plan_validation(path, allow_outside=options.allow_outside), end="\n\n")
-    if plan and not report.errors:
+    if plan:
         print(_write(plan, options.recipe or path.with_name(RECIPE), options.replan), end="\n\n")
     for kind, texts in (("warning", report.warnings), ("error", report.errors)):
         for text in briefly(texts):
@@ -106,11 +107,11 @@ def run(options: Options) -> int:
     return 1 if report.errors else 0
 
 
-def _unplanned(content: Mapping[str, Any], tagged: bool) -> str | None:
+def _unplanned(content: Mapping[str, Any], tagged: bool, training: StudySummary) -> str | None:
     """The bundle for a list that no recipe is for."""
-    if BANDS in content:
-        return "remote_sensing"
-    return "image_tags" if tagged and not any(SCRIBBLE in item for item in content["training"]) else None
+    if tagged and not any(SCRIBBLE in item for item in content["training"]):
+        return "image_tags"
+    return "remote_sensing" if has_bands(content, training.channels) else None
 
 
 def _write(plan: Recipe, path: Path, replan: bool) -> str:

@@ -5,17 +5,13 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
-
-from monai.utils import ensure_tuple
 
 from data_prep.engine.journal import file_names
 from data_prep.engine.splits import SECTIONS
 from medwsss.files import read_json
 from medwsss.keys import IMAGE, LABEL, SCRIBBLE, VOID
-from medwsss.rasters.bands import BANDS
+from medwsss.rasters.bands import has_bands
 from medwsss.study.intensities import rounded
-from medwsss.study.readers import suffix_of
 
 _RASTERS = "bundles/remote_sensing/train.json"
 _SHOWN = 5  # files that a line names
@@ -52,7 +48,7 @@ def training_command(datalist: Path) -> str:
     other than one or three channels it is the bundle of bands.
     """
     study = read_json(datalist)
-    if BANDS in study or _has_several_bands(study):  # the list says the rest
+    if has_bands(study, study["in_channels"]):  # the list says the rest
         folder = shlex.quote(str(datalist.parent))
         return f"python -m monai.bundle run training --config_file {_RASTERS} --dataset_dir {folder}"
     options = {"dataset_dir": str(datalist.parent), "num_classes": study["num_classes"]}
@@ -68,10 +64,3 @@ def training_command(datalist: Path) -> str:
         options["annotation_key"] = LABEL
     words = ["python", "-m", "monai.bundle", "run", "training", "--config_file", shlex.quote(config)]
     return " ".join([*words, *(f"--{key} {shlex.quote(str(value))}" for key, value in options.items())])
-
-
-def _has_several_bands(study: dict[str, Any]) -> bool:
-    """Whether the images are TIFF of other channels than grey and colour."""
-    names = [name for item in study["training"] for name in ensure_tuple(item[IMAGE])]
-    tiff = all(suffix_of(name).lower() in (".tif", ".tiff") for name in names)
-    return bool(names) and tiff and study["in_channels"] not in (1, 3)

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import PathLike
+from monai.utils import ensure_tuple
 from torch import Tensor
 
 from medwsss.files import read_json
 from medwsss.keys import IMAGE
 from medwsss.study.datalist import load_datalist
+from medwsss.study.readers import suffix_of
 from medwsss.study.readers.parts import opened, read_window
 from medwsss.study.windows import spread
 
-__all__ = ["BANDS", "BandStatistics", "band_numbers", "read_bands"]
+__all__ = ["BANDS", "BandStatistics", "band_numbers", "has_bands", "read_bands"]
 
 BANDS = "bands"  #: key of a data list
 PERCENTILES = (2, 98)  #: of a band's values, which become 0 and 1: what QGIS stretches to
@@ -146,6 +148,18 @@ def read_bands(datalist: PathLike, allow_outside: bool = False) -> dict[str, Any
         return BandStatistics.from_dict(told).to_dict()
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{error} in {datalist}") from error
+
+
+def has_bands(content: Mapping[str, Any], channels: int | None) -> bool:
+    """Whether a data list is of scenes: it has statistics of bands, or TIFF of other channels than grey and colour.
+
+    Args:
+        content: of the list, which :func:`~medwsss.study.check_study` has no error for.
+        channels: of its images.
+    """
+    names = [name for item in content["training"] for name in ensure_tuple(item[IMAGE])]
+    tiff = bool(names) and all(suffix_of(name).lower() in (".tif", ".tiff") for name in names)
+    return BANDS in content or tiff and channels not in (None, 1, 3)
 
 
 def band_numbers(path: PathLike, names: Sequence[str]) -> tuple[int, ...]:

@@ -57,6 +57,7 @@ README = {
         },
     ),
 }
+BANDS = ("remote_sensing/water12", "remote_sensing/enmap_potsdam", "remote_sensing/landsat7_sparse")
 LARGE = ("hippocampus", "remote_sensing/roads", "remote_sensing/dubai", "camvid")
 
 
@@ -73,6 +74,7 @@ def test_numbers_are_those_of_the_description(shared_data, tmp_path, name):
     code, report = check(shared_data / name / "dataset.json", tmp_path / "report.json", *options)
     assert code == 0 and report["errors"] == []
     assert set(report["sections"]) == set(sections)
+    assert (report["plan"] is None) == (name in BANDS)  # their bundle has settings of its own
     for section, (items, shares, contradictions) in sections.items():
         found = report["sections"][section]
         voxels = list(found["voxels"].values())  # in the order of classes, then unlabelled and void
