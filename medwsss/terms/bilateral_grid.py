@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import torch
@@ -31,8 +31,10 @@ __all__ = ["BilateralGrid"]
 
 #: Contrasts within this many bandwidths of each other are one: the kernel would fall by less than 0.2 %.
 NEGLIGIBLE = 0.06
-#: Cells of a grid at most, 256 MB in float32, and of the classes that are filtered at once.
-LARGEST, AT_ONCE = 2**26, 2**23
+#: Cells of a grid at most, 256 MB in float32, and numbers of the classes that are filtered at once.
+LARGEST, AT_ONCE = 2**26, 2**25
+CORNERS = 8  # of a voxel's that are read at a time
+PASS = 80  # multiplications of a matrix product that take as long as to read and write a number
 FINE = 24  # places in a cell at which the kernel is fitted
 
 
@@ -103,6 +105,44 @@ class Axis:
         return torch.einsum("an,ab,bn->n", self.shares, near, self.shares)
 
 
+class Joint:
+    """Axes of the grid as one, of those vertices that some voxel has a share in.
+
+    Most of the colours that three axes make are nowhere in an image.
+
+    Args:
+        axes: some, at least one.
+
+    Attributes:
+        first: vertex of each voxel, ``N``, among all that the axes make.
+        corners: how far behind it are those that a voxel has a share in, and the shares, ``N``.
+        number: of each vertex, among those that somebody has a share in.
+        blur: ``vertices × vertices`` of the latter.
+    """
+
+    def __init__(self, axes: Sequence[Axis]) -> None:
+        sizes = [len(axis.blur) for axis in axes]
+        strides = [math.prod(sizes[n + 1 :]) for n in range(len(axes))]
+        self.first = torch.stack([stride * axis.first for axis, stride in zip(axes, strides)]).sum(0)
+        self.corners = []
+        for corner in itertools.product(*(range(len(axis.shares)) for axis in axes)):
+            share = torch.stack([axis.shares[v] for axis, v in zip(axes, corner)]).prod(0)
+            self.corners.append((sum(stride * v for stride, v in zip(strides, corner)), share))
+        used = self.first.new_zeros(math.prod(sizes), dtype=torch.bool)
+        for far, _ in self.corners:
+            used[self.first + far] = True
+        self.number = used.cumsum(0) - 1
+        self._axes, self._vertices = axes, [used.nonzero().flatten() // s % n for s, n in zip(strides, sizes)]
+
+    def __len__(self) -> int:
+        return len(self._vertices[0])
+
+    @cached_property
+    def blur(self) -> Tensor:
+        of_axes = (axis.blur[vertices][:, vertices] for axis, vertices in zip(self._axes, self._vertices))
+        return torch.stack(list(of_axes)).prod(0)
+
+
 class BilateralGrid:
     """``v ↦ Σ_{j≠i} k_ij v_j`` of one image; see the module.
 
@@ -127,10 +167,26 @@ class BilateralGrid:
                 f"{math.prod(extents):.3g} ({', '.join(f'{n:.0f}' for n in extents)} along its axes): raise bandwidth "
                 "or spatial_bandwidth"
             )
-        self.positions = [Axis(x, POSITION) for x in positions]
-        self.contrasts = [Axis(x, CONTRAST) for x in wide]
-        self.sizes = [len(axis.blur) for axis in (*self.contrasts, *self.positions)]
-        self.own = math.prod([axis.own() for axis in (*self.contrasts, *self.positions)], start=positions.new_ones(()))
+        colors, places = [Axis(x, CONTRAST) for x in wide], [Axis(x, POSITION) for x in positions]
+        self.own = math.prod((axis.own() for axis in (*colors, *places)), start=positions.new_ones(()))
+        joints = _joined(colors, places)
+        self.blurs, self.sizes = [joint.blur for joint in joints], [len(joint) for joint in joints]
+        self._group(joints)
+
+    def _group(self, joints: Sequence[Joint]) -> None:
+        """Order voxels by their first vertex: those that have it in common have all."""
+        cell = joints[0].first
+        for joint in joints[1:]:
+            cell = cell * len(joint.number) + joint.first
+        cell, self.order = cell.sort(stable=True)
+        _, self.group, counts = torch.unique_consecutive(cell, return_inverse=True, return_counts=True)
+        self.starts = counts.cumsum(0) - counts
+        heads = self.order[self.starts]
+        strides = [math.prod(self.sizes[n + 1 :]) for n in range(len(self.sizes))]
+        self._parts = [
+            [(stride * joint.number[joint.first[heads] + far], share[self.order]) for far, share in joint.corners]
+            for joint, stride in zip(joints, strides)
+        ]
 
     def filter(self, values: Tensor) -> Tensor:
         """``Σ_{j≠i} k_ij v_j`` of values ``K × N``; it can be differentiated in them, as often as need be."""
@@ -138,35 +194,41 @@ class BilateralGrid:
 
     def apply(self, values: Tensor) -> Tensor:
         """:meth:`filter`, without autograd."""
-        at_once = max(1, AT_ONCE // math.prod(self.sizes))
-        return torch.cat([self._some(part) for part in values.split(at_once)])
+        parts = math.ceil(len(values) * math.prod(self.sizes) / AT_ONCE)
+        return torch.cat([self._some(part) for part in values.chunk(min(parts, len(values)))])
 
     def _some(self, values: Tensor) -> Tensor:
-        grid = values.new_zeros(len(values), math.prod(self.sizes))
-        for index, share in self._corners():
-            for of, v in zip(grid, values):
-                of.scatter_add_(0, index.flatten(), (share * v[:, None]).flatten())
-        grid = grid.reshape(-1, *self.sizes)
-        for n, axis in enumerate((*self.contrasts, *self.positions), 1):
-            grid = torch.tensordot(grid, axis.blur, ([n], [0])).movedim(-1, n)
-        table = grid.flatten(1).T.contiguous()
-        sums = -self.own[:, None] * values.T
-        for index, share in self._corners():
-            sums += F.embedding_bag(index, table, mode="sum", per_sample_weights=share)
-        return sums.T
+        v, all_of_them = values.T[self.order], torch.arange(len(self.order), device=values.device)
+        grid = v.new_zeros(math.prod(self.sizes), len(values))
+        for vertex, share in self._corners():
+            of_group = F.embedding_bag(all_of_them, v, self.starts, mode="sum", per_sample_weights=share)
+            grid.index_add_(0, vertex, of_group)
+        for n, blur in enumerate(self.blurs):
+            grid = blur @ grid.reshape(math.prod(self.sizes[:n]), len(blur), -1)
+        grid = grid.reshape(-1, len(values))
+        sums = -self.own[self.order, None] * v
+        corners = self._corners()
+        while some := list(itertools.islice(corners, CORNERS)):
+            vertices, shares = (torch.stack(each, 1) for each in zip(*some))
+            sums += F.embedding_bag(vertices[self.group], grid, mode="sum", per_sample_weights=shares)
+        return torch.empty_like(sums).index_copy_(0, self.order, sums).T
 
     def _corners(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Vertices of each voxel and their shares, ``N × 2^axes`` at a time: those of one vertex of contrast."""
-        where, share = self.own.new_zeros(len(self.own), 1).long(), self.own.new_ones(len(self.own), 1)
-        for n, axis in enumerate(self.positions, len(self.contrasts)):
-            stride = math.prod(self.sizes[n + 1 :])
-            vertices = axis.first[:, None] + torch.arange(2, device=where.device)
-            where = (where[:, :, None] + stride * vertices[:, None]).flatten(1)
-            share = (share[:, :, None] * axis.shares.T[:, None]).flatten(1)
-        strides = [math.prod(self.sizes[n + 1 :]) for n in range(len(self.contrasts))]
-        for axis, stride in zip(self.contrasts, strides):
-            where += stride * axis.first[:, None]
-        for vertex in itertools.product(range(3), repeat=len(strides)):
-            far = sum(v * stride for v, stride in zip(vertex, strides))
-            part = math.prod((axis.shares[v] for axis, v in zip(self.contrasts, vertex)), start=self.own.new_ones(()))
-            yield where + far, share * part.reshape(-1, 1)
+        """A vertex of each group of voxels, and shares of the voxels in it, ``N``."""
+        for parts in itertools.product(*self._parts):
+            vertices, shares = zip(*parts)
+            yield sum(vertices), math.prod(shares)
+
+
+def _joined(colors: Sequence[Axis], places: Sequence[Axis]) -> list[Joint]:
+    """What is blurred one after the other: contrast along its principal axis, along all others, and position.
+
+    The others are one where that takes less time. The longest comes first: its product of matrices is the largest.
+    """
+    first, last = [Joint([axis]) for axis in colors[-1:]], [Joint([axis]) for axis in places]
+    apart = [*first, *(Joint([axis]) for axis in colors[:-1]), *last]
+    return min(apart, [*first, Joint(colors[:-1]), *last], key=_cost) if len(colors) > 2 else apart
+
+
+def _cost(joints: Sequence[Joint]) -> int:
+    return math.prod(map(len, joints)) * sum(len(joint) + PASS for joint in joints)

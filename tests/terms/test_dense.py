@@ -13,7 +13,7 @@ from torch import Tensor
 from medwsss.keys import UNLABELED, VOID
 from medwsss.losses import RegularizedLoss
 from medwsss.solvers import GraphCut, NaturalGradient, RandomWalker
-from medwsss.terms import DenseNeighborhood, SelfLabelingEnergy, SparseNonlocalNeighborhood
+from medwsss.terms import DenseNeighborhood, SelfLabelingEnergy, SparseNonlocalNeighborhood, bilateral_grid
 from medwsss.terms.bilateral_grid import BilateralGrid
 from medwsss.terms.relaxations import RELAXATIONS, Relaxation
 from tests.terms.problems import batch_of, distributions
@@ -229,3 +229,19 @@ def test_contrast_that_says_nothing_costs_no_axis() -> None:
     assert len(grid.sizes) == 1
     grey = torch.linspace(0, 5, 20, dtype=torch.float64).expand(3, -1)  # a grey picture in colours
     assert len(BilateralGrid(torch.zeros(1, 20, dtype=torch.float64), grey).sizes) == 2
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_axes_of_contrast_together_and_one_by_one(monkeypatch, channels):
+    """Vertices that no voxel has a share in do not count."""
+    generator = torch.Generator().manual_seed(0)
+    position = torch.linspace(0, 4, 40, dtype=torch.float64)[None]
+    contrasts = 5 * torch.randn(channels, 40, dtype=torch.float64, generator=generator)
+    values = torch.rand(2, 40, dtype=torch.float64, generator=generator)
+    monkeypatch.setattr(bilateral_grid, "_cost", len)
+    together = BilateralGrid(position, contrasts)
+    monkeypatch.setattr(bilateral_grid, "_cost", lambda joints: -len(joints))
+    apart = BilateralGrid(position, contrasts)
+    assert len(together.sizes) == 3 and len(apart.sizes) == 1 + channels
+    assert together.sizes[1] < math.prod(apart.sizes[1:channels]) / 2
+    torch.testing.assert_close(together.filter(values), apart.filter(values))
