@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that survive a kill at any moment, and JSON that is what it should be.
+"""Files that survive a kill at any moment, here or where fsspec leads, and JSON that is what it should be.
 
 A file is written under a temporary name in the same folder, fsynced, renamed onto its final name, and the folder
-fsynced: a reader sees the old file or the new one, whole, whatever happens in between.
+fsynced: a reader sees the old file or the new one, whole, whatever happens in between. At a URL it is sent in one of
+fsspec's transactions, which is the same in stores of objects.
 """
 
 from __future__ import annotations
@@ -11,13 +12,78 @@ import io
 import json
 import math
 import os
+import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, cast
 
 import torch
+from monai.utils import optional_import
 from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+upath, has_upath = optional_import("upath")
+
+
+def location(name: str | os.PathLike) -> Path:
+    """A path, or what fsspec finds at a URL, such as ``s3://bucket/run``, with a path's methods.
+
+    Raises:
+        ImportError: with the command that installs what a URL needs.
+        ValueError: naming a URL of a kind that fsspec does not know.
+    """
+    if "://" not in str(name):
+        return Path(name)
+    if not has_upath:
+        raise ImportError(f"{name} needs fsspec: pip install 'medwsss[remote]', or universal-pathlib")
+    try:
+        found = upath.UPath(name, **REMOTE)
+        assert found.fs
+    except (ValueError, ImportError) as error:
+        raise ValueError(f"expected a URL that fsspec opens, got {name}: {error}") from error
+    if found.protocol in ("file", "local"):
+        return Path(found.path)
+    return cast(Path, found)
+
+
+#: How others' folders are looked at: anew each time, as others write there, too.
+REMOTE = {"use_listings_cache": False}
+
+
+def require_writable(folder: Path) -> None:
+    """Find out before hours of work.
+
+    Raises:
+        OSError: naming the folder, where nothing can be written.
+    """
+    probe = folder / "writable"
+    write_atomically(memoryview(b"yes"), probe)
+    probe.unlink()
+
+
+def delete(folder: Path) -> None:
+    """A folder and all that is in it, where there is one."""
+    if isinstance(folder, Path):
+        shutil.rmtree(folder, ignore_errors=True)
+    elif folder.exists():
+        folder.fs.rm(folder.path, recursive=True)
+
+
+@contextmanager
+def delivered(folder: Path) -> Iterator[Path]:
+    """Where files are written that shall end up in a folder: there, or, for a URL, in one of this machine's.
+
+    From the latter they are sent when all are whole.
+    """
+    if isinstance(folder, Path):
+        yield folder
+        return
+    with TemporaryDirectory() as here:
+        yield Path(here)
+        for path in sorted(Path(here).iterdir()):
+            folder.fs.put_file(str(path), (folder / path.name).path)
 
 
 def save_atomically(obj: Any, path: str | os.PathLike) -> None:
@@ -42,6 +108,9 @@ def serialize(obj: Any) -> memoryview:
 
 def write_atomically(data: memoryview, path: Path) -> None:
     """Like :func:`save_atomically`, for bytes from :func:`serialize`."""
+    if not isinstance(path, Path):
+        _send(data, path)
+        return
     temporary = path.with_name(path.name + ".tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -55,11 +124,28 @@ def write_atomically(data: memoryview, path: Path) -> None:
         raise OSError(error.errno, f"expected to write {path}, got: {error.strerror}") from error
 
 
+def _send(data: memoryview, path: Any) -> None:
+    try:
+        with path.fs.transaction:
+            path.write_bytes(bytes(data))
+    except (OSError, NotImplementedError) as error:
+        raise OSError(f"expected to write {path}, got {type(error).__name__}: {error}") from error
+
+
 def finish(written: Path, path: Path) -> None:
     """A file that somebody else has written, in the folder of ``path``, gets that name once it is on the disk."""
-    with open(written, "rb") as file:
-        os.fsync(file.fileno())
+    sync(written)
     _rename(written, path)
+
+
+def sync(path: Path) -> None:
+    """A file, or all those in a folder, reach the disk; what is at a URL has."""
+    if not isinstance(path, Path):
+        return
+    for each in path.rglob("*") if path.is_dir() else [path]:
+        if each.is_file():
+            with open(each, "rb") as file:
+                os.fsync(file.fileno())
 
 
 def _rename(written: Path, path: Path) -> None:
@@ -107,7 +193,7 @@ def read_json(path: str | os.PathLike, what: str = "a JSON object") -> dict[str,
         ValueError: expected a label table in JSON, got a.json: [Errno 2] No such file or directory: 'a.json'
     """
     try:
-        content = json.loads(Path(path).read_bytes())
+        content = json.loads(location(path).read_bytes())
     except (OSError, ValueError) as error:
         raise ValueError(f"expected {what} in JSON, got {path}: {error}") from error
     if not isinstance(content, dict):
@@ -118,7 +204,7 @@ def read_json(path: str | os.PathLike, what: str = "a JSON object") -> dict[str,
 def write_json(content: Any, path: str | os.PathLike) -> None:
     """Indented JSON, whole or not at all; NaN, which JSON does not know, is null."""
     text = json.dumps(_without_nan(content), indent=2)
-    write_atomically(memoryview((text + "\n").encode()), Path(path))
+    write_atomically(memoryview((text + "\n").encode()), location(path))
 
 
 def _without_nan(value: Any) -> Any:

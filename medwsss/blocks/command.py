@@ -30,6 +30,7 @@ from medwsss.blocks.options import STARTS, LabelOptions
 from medwsss.blocks.outputs import Damaged, finish_case
 from medwsss.blocks.plan import Plan, read_plan
 from medwsss.blocks.sources import require_zarr
+from medwsss.files import location, require_writable
 from medwsss.parallel import parallel_map
 from medwsss.terms.cross_entropies import CROSS_ENTROPIES
 from medwsss.terms.relaxations import RELAXATIONS
@@ -78,7 +79,7 @@ def _planned(told: argparse.Namespace) -> Plan:
     given = {name: value for name, value in vars(told).items() if name not in _DRIVING}
     for name in ("list", "run", "source", "probabilities"):
         if given.get(name):
-            given[name] = str(Path(given[name]).absolute())
+            given[name] = str(location(given[name]).absolute())
     datalist = Path(given.get("list") or given.get("source") or "")
     if datalist.is_file():
         given["list_content"] = sha256(datalist.read_bytes()).hexdigest()
@@ -88,6 +89,7 @@ def _planned(told: argparse.Namespace) -> Plan:
         return plan
     if told.num_parts > 1:
         raise ValueError(f"expected a plan in {told.output}, got none: run the same line with --plan-only first")
+    require_writable(told.output)
     if told.command == "infer":
         cut = (told.section, told.core, told.halo, told.allow_outside)
         plan = plan_predictions(told.run, told.source, told.output, given, *cut)
@@ -124,7 +126,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog, description=__doc__, formatter_class=formatter, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
     status = commands.add_parser("status", help="how many blocks are done")
-    status.add_argument("output", type=Path)
+    status.add_argument("output", type=location)
     labels = commands.add_parser("labels", help="pseudo-labels of whole cases", allow_abbrev=False)
     labels.add_argument("list", metavar="LIST", help="data list with images and scribbles under 'training'")
     _driven(labels)
@@ -156,7 +158,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
 def _driven(parser: argparse.ArgumentParser) -> None:
     """How blocks are cut, and who does them."""
-    parser.add_argument("--output", type=Path, required=True, help="folder, made if absent")
+    parser.add_argument("--output", type=location, required=True, help="folder, made if absent, or a URL")
     parser.add_argument("--core", type=int, help="voxels a side of a block (1024; 128 in 3-D)")
     parser.add_argument("--halo", type=int, help="voxels around it (as many as have a say)")
     parser.add_argument("--allow-outside", action="store_true", help="accept files outside the list's folder")

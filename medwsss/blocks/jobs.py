@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from hashlib import sha256
@@ -19,8 +18,8 @@ from tqdm import tqdm
 from medwsss.blocks.infer import predict_block
 from medwsss.blocks.plan import Case, Plan, read_plan
 from medwsss.blocks.solve import solve_block
-from medwsss.blocks.sources import require_zarr
-from medwsss.files import read_json, write_json
+from medwsss.blocks.sources import create_array, open_array
+from medwsss.files import delete, read_json, sync, write_json
 from medwsss.study.windows import Window
 
 __all__ = ["TASKS", "Job", "begin", "leftovers", "pending", "read_block", "run_job", "run_jobs"]
@@ -35,6 +34,7 @@ TASKS: dict[str, tuple[Callable[[Case, Window], np.ndarray], str]] = {
 
 Map = Callable[[Callable[["Job"], None], Sequence["Job"]], Iterable[Any]]
 
+_LOOKS = 16  # at marks at a time
 _BREAKS = 3  # of the processes, one after the other with no block done in between
 
 
@@ -53,24 +53,15 @@ def _place(window: Window) -> tuple[slice, ...]:
     return (slice(None), *(slice(*ends) for ends in window.core))
 
 
-def _path(folder: Path, case: Case) -> Path:
+def _array(folder: Path, case: Case) -> Path:
     return folder / f"{case.name}.zarr"
 
 
 def begin(folder: Path, plan: Plan) -> None:
     """Write the plan, behind arrays that hold nothing yet; what a plan that was not written left there is deleted."""
-    zarr = require_zarr()
-    shutil.rmtree(folder / "done", ignore_errors=True)
+    delete(folder / "done")
     for case in plan.cases:
-        chunks = (len(plan.class_names), *case.core)
-        zarr.create_array(
-            _path(folder, case),
-            shape=(len(plan.class_names), *case.shape),
-            chunks=chunks,
-            dtype=TASKS[plan.task][1],
-            attributes={"class_names": list(plan.class_names)},
-            overwrite=True,
-        )
+        create_array(_array(folder, case), plan.class_names, case.shape, case.core, TASKS[plan.task][1])
     plan.write(folder)
 
 
@@ -91,7 +82,9 @@ def is_done(folder: Path, plan: Plan, job: Job) -> bool:
 def pending(folder: Path, plan: Plan, part: tuple[int, int] = (0, 1)) -> list[Job]:
     """Blocks of a part of all that are not marked."""
     every = [Job(case, block) for case, each in enumerate(plan.cases) for block in range(len(each.blocks))]
-    return [job for job in every[part[0] :: part[1]] if not is_done(folder, plan, job)]
+    mine = every[part[0] :: part[1]]
+    with ThreadPoolExecutor(_LOOKS) as pool:  # a URL answers in its own time
+        return [job for job, done in zip(mine, pool.map(partial(is_done, folder, plan), mine)) if not done]
 
 
 def run_job(folder: Path, job: Job) -> None:
@@ -103,8 +96,10 @@ def run_job(folder: Path, job: Job) -> None:
     case, (compute, _) = plan.cases[job.case], TASKS[plan.task]
     window = case.blocks[job.block]
     values = np.ascontiguousarray(compute(case, window))
-    require_zarr().open_array(_path(folder, case), mode="r+")[_place(window)] = values
-    _sync(_path(folder, case), case, window)
+    path = _array(folder, case)
+    open_array(str(path), "r+")[_place(window)] = values
+    chunk = [low // side for (low, _), side in zip(window.core, case.core)]
+    sync(path.joinpath("c", "0", *map(str, chunk)))  # before the mark; nothing but zeros has no file
     mark = {"plan": plan.digest, "sha256": _checksum(values)}
     write_json(mark, _marker(folder, case, job.block))
 
@@ -113,7 +108,7 @@ def read_block(folder: Path, case: Case, block: int) -> np.ndarray | None:
     """A block's result; ``None`` where it is not what was written, and its mark is taken away."""
     marker = _marker(folder, case, block)
     try:
-        found: np.ndarray = require_zarr().open_array(_path(folder, case), mode="r")[_place(case.blocks[block])]
+        found: np.ndarray = open_array(str(_array(folder, case)), "r")[_place(case.blocks[block])]
         if read_json(marker, "a block's mark").get("sha256") == _checksum(found):
             return found
     except (OSError, RuntimeError, ValueError):  # a chunk that is cut short cannot be decoded
@@ -157,16 +152,8 @@ def _checksum(values: np.ndarray) -> str:
     return sha256(np.ascontiguousarray(values).data).hexdigest()
 
 
-def _sync(path: Path, case: Case, window: Window) -> None:
-    """A mark must not reach the disk before its chunk."""
-    index = [low // side for (low, _), side in zip(window.core, case.core)]
-    chunk = path.joinpath("c", "0", *map(str, index))
-    if chunk.exists():  # zarr leaves out what holds nothing but zeros
-        with open(chunk, "rb") as file:
-            os.fsync(file.fileno())
-
-
 def leftovers(folder: Path, case: Case) -> Iterator[Path]:
-    """What killed processes had not finished writing."""
-    yield from _path(folder, case).rglob("*.partial")
-    yield from (folder / "done" / case.name).glob("*.tmp")
+    """What killed processes had not finished writing; at a URL there is no such thing."""
+    if isinstance(folder, Path):
+        yield from _array(folder, case).rglob("*.partial")
+        yield from (folder / "done" / case.name).glob("*.tmp")

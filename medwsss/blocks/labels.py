@@ -17,6 +17,7 @@ from medwsss.blocks.options import LabelOptions
 from medwsss.blocks.plan import Case, Plan, read_plan
 from medwsss.blocks.solve import read_inputs, with_start
 from medwsss.blocks.sources import Source, check_files, open_source
+from medwsss.files import location
 from medwsss.keys import GUIDE, IMAGE, PRIOR, SCRIBBLE
 from medwsss.label_store import name_cases
 from medwsss.parallel import parallel_map
@@ -77,7 +78,7 @@ def plan_labels(
             name = stem if unique else str(item["case"])
             files = {key: item[key] for key in (IMAGE, SCRIBBLE, PRIOR) if key in item}
             if options.probabilities:
-                files[PRIOR] = str(Path(options.probabilities).absolute() / f"{name}.zarr")
+                files[PRIOR] = str(location(options.probabilities).absolute() / f"{name}.zarr")
             case = _look(name, files, options, plain, bands, workers)
             cases.append(with_start(case, output, workers) if options.start == "coarse" else case)
         except (ValueError, OSError) as error:  # the others' faults are to be told too
@@ -97,7 +98,7 @@ def _look(
         raise ValueError(problem)
     if PRIOR in files:
         prior = open_source(files[PRIOR])
-        _check_whole(Path(prior.name))
+        _check_whole(location(prior.name))
         if (prior.channels, prior.shape) != (schema["num_classes"], image.shape):
             raise ValueError(
                 f"expected a prior of {schema['num_classes']} classes and the shape {image.shape} of the image, got "

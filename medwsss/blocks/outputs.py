@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from numpy.lib.format import open_memmap
 
 from medwsss.blocks.jobs import leftovers, read_block
 from medwsss.blocks.plan import Case, Plan
-from medwsss.files import finish, write_atomically
+from medwsss.files import delivered, finish, write_atomically
 from medwsss.keys import IMAGE, UNLABELED
 from medwsss.parallel import parallel_map
 from medwsss.rasters import RasterWriter
@@ -24,6 +24,8 @@ from medwsss.study.windows import Window
 __all__ = ["class_map", "finish_case"]
 
 logger = logging.getLogger(__name__)
+
+Maps = Iterator[tuple[Window, np.ndarray]]  # classes of blocks
 
 #: By which a class has to have more than its equal share: pseudo-labels that no stroke has reached have none. What a
 #: network says counts however little it is, and is 0 in all classes where there is no image.
@@ -67,32 +69,37 @@ def finish_case(folder: Path, plan: Plan, index: int, workers: int = 1) -> Path 
             pass
         return None
     scene = suffix in (".tif", ".tiff") or plan.task == "infer"  # of a picture, too
-    output = folder / f"{case.name}_{plan.task}{'.tif' if scene else output_suffix(image)}"
+    name = f"{case.name}_{plan.task}{'.tif' if scene else output_suffix(image)}"
+    with delivered(folder) as here:
+        _write(here / name, image, case, plan.class_names if scene else None, _maps(folder, plan, case, workers))
+    return folder / name
+
+
+def _write(output: Path, image: str, case: Case, scene: Sequence[str] | None, maps: Maps) -> None:
+    """A map from parts of it; a scene's with names of classes."""
     if scene:
-        with RasterWriter(output, image, plan.class_names) as writer:
-            for window, labels in _maps(folder, plan, case, workers):
+        with RasterWriter(output, image, scene) as writer:
+            for window, labels in maps:
                 writer.write(labels[None], *(low for low, _ in window.core))
-        return output
-    if output.suffix == ".npy":
+    elif output.suffix == ".npy":
         written = output.with_name(output.name + ".tmp")
         mapped = open_memmap(written, "w+", np.uint8, tuple(case.shape))
-        _fill(mapped, _maps(folder, plan, case, workers))
+        _fill(mapped, maps)
         mapped.flush()
         finish(written, output)
-        return output
-    whole = np.empty(case.shape, np.uint8)
-    _fill(whole, _maps(folder, plan, case, workers))
-    upright = whole.swapaxes(0, 1) if output.suffix == ".png" else whole  # pictures: columns first
-    write_atomically(memoryview(encode_prediction(upright, image)), output)
-    return output
+    else:
+        whole = np.empty(case.shape, np.uint8)
+        _fill(whole, maps)
+        upright = whole.swapaxes(0, 1) if output.suffix == ".png" else whole  # pictures: columns first
+        write_atomically(memoryview(encode_prediction(upright, image)), output)
 
 
-def _fill(whole: np.ndarray, maps: Iterator[tuple[Window, np.ndarray]]) -> None:
+def _fill(whole: np.ndarray, maps: Maps) -> None:
     for window, labels in maps:
         whole[tuple(slice(*ends) for ends in window.core)] = labels
 
 
-def _maps(folder: Path, plan: Plan, case: Case, workers: int) -> Iterator[tuple[Window, np.ndarray]]:
+def _maps(folder: Path, plan: Plan, case: Case, workers: int) -> Maps:
     """Classes of each block, in the blocks' order."""
     wrong, undecided = [], 0
     classes = partial(_classes, folder, plan.task, case)

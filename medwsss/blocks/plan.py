@@ -3,6 +3,7 @@
 
 =============================  ==================================================================
 ``folder/plan.json``           the plan
+``folder/CASE_start.zarr``     coarse labels that blocks of it start from
 ``folder/CASE.zarr``           what comes out, ``K *S``, a chunk a block
 ``folder/done/CASE/N.json``    block ``N`` is on the disk: of which plan, and a checksum
 ``folder/CASE_labels.*``       classes, in the format of the image, once all blocks are there
@@ -19,6 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from medwsss.blocks.sources import is_zarr
 from medwsss.files import read_json, write_json
 from medwsss.study.windows import Window, windows
 
@@ -41,7 +43,7 @@ class Case:
     def sizes(self) -> dict[str, int]:
         """Bytes of its files."""
         names = [name for value in self.files.values() for name in ([value] if isinstance(value, str) else value)]
-        return {name: Path(name).stat().st_size for name in names if not Path(name).is_dir()}
+        return {name: Path(name).stat().st_size for name in names if not is_zarr(name)}
 
     @functools.cached_property
     def blocks(self) -> list[Window]:

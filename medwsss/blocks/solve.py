@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,8 +14,8 @@ from torch import Tensor
 
 from medwsss.blocks.options import LabelOptions
 from medwsss.blocks.plan import Case
-from medwsss.blocks.sources import open_source
-from medwsss.files import write_atomically
+from medwsss.blocks.sources import create_array, open_source
+from medwsss.files import sync
 from medwsss.keys import GUIDE, IMAGE, PRIOR, SCRIBBLE
 from medwsss.parallel import parallel_map
 from medwsss.rasters import GuideBandsd, ScaleBandsd
@@ -93,11 +92,10 @@ def with_start(case: Case, folder: Path, workers: int) -> Case:
     energy = replace(options, lam=options.lam / side).energy(ndim, figures["spacing"], figures["bandwidth"])
     logits, guide, scribble = whole
     y = NaturalGradient(energy)(logits, guide, scribble).labels[0].numpy()
-    buffer, path = io.BytesIO(), folder / f"{case.name}_start.npy"
-    np.save(buffer, y)
-    write_atomically(buffer.getbuffer(), path)
-    case = replace(case, files={**case.files, START: str(path.absolute())})
-    return replace(case, figures={**figures, "bytes": case.sizes(), "cell": side})
+    path, chunk = folder.absolute() / f"{case.name}_start.zarr", [max(each // side, 1) for each in case.core]
+    create_array(path, [str(k) for k in range(len(y))], cells, chunk, "float32")[:] = y
+    sync(path)
+    return replace(case, files={**case.files, START: str(path)}, figures={**figures, "cell": side})
 
 
 def _cells(case: Case, side: int, block: int) -> tuple[Tensor, ...]:
@@ -109,10 +107,10 @@ def _cells(case: Case, side: int, block: int) -> tuple[Tensor, ...]:
 
 def _initial(case: Case, seen: Box) -> Tensor:
     """A part of the coarse labels, from cells to cells half as long until they are voxels."""
-    side, cells = int(case.figures["cell"]), np.load(case.files[START], mmap_mode="r")
+    side, cells = int(case.figures["cell"]), open_source(case.files[START])
     low = [max(first // side - 1, 0) for first, _ in seen]  # one around it, for the interpolation
-    high = [min(-(-last // side) + 1, size) for (_, last), size in zip(seen, cells.shape[1:])]
-    y = torch.from_numpy(np.array(cells[(slice(None), *map(slice, low, high))]))[None]
+    high = [min(-(-last // side) + 1, size) for (_, last), size in zip(seen, cells.shape)]
+    y = cells.read(tuple(zip(low, high))).as_tensor()[None]
     for _ in range(side.bit_length() - 1):
         y = interpolated(y, [2] * len(seen), [2 * size for size in y.shape[2:]])
     of = tuple((first * side, last * side) for first, last in zip(low, high))

@@ -15,6 +15,7 @@ import torch
 from monai.data import MetaTensor
 from monai.utils import ImageMetaKey, optional_import
 
+from medwsss.files import REMOTE
 from medwsss.study.grid import Grid, is_nifti
 from medwsss.study.integrity import verify
 from medwsss.study.readers import loader, suffix_of
@@ -23,7 +24,7 @@ from medwsss.study.windows import Box
 
 zarr, has_zarr = optional_import("zarr")
 
-__all__ = ["Source", "check_files", "open_source", "require_zarr"]
+__all__ = ["Source", "check_files", "create_array", "is_zarr", "open_array", "open_source", "require_zarr"]
 
 
 def require_zarr() -> Any:
@@ -35,6 +36,33 @@ def require_zarr() -> Any:
     if not has_zarr or not hasattr(zarr, "create_array"):
         raise ImportError("blocks are kept in zarr 3: pip install 'medwsss[blocks]', or 'zarr>=3'")
     return zarr
+
+
+def is_zarr(name: str) -> bool:
+    """Whether it is the name, or URL, of an array in zarr: a folder."""
+    return suffix_of(name).lower() == ".zarr"
+
+
+def open_array(name: str, mode: str) -> Any:
+    """An array in zarr, by its path or URL."""
+    return require_zarr().open_array(name, mode=mode, storage_options=_storage(name))
+
+
+def create_array(path: Path, class_names: Sequence[str], shape: Sequence[int], core: Sequence[int], dtype: str) -> Any:
+    """An array of nothing, ``K *shape``, in the place of whatever is there, which :func:`open_source` reads again."""
+    return require_zarr().create_array(
+        str(path),
+        shape=(len(class_names), *shape),
+        chunks=(len(class_names), *core),
+        dtype=dtype,
+        attributes={"class_names": list(class_names)},
+        overwrite=True,
+        storage_options=_storage(str(path)),
+    )
+
+
+def _storage(name: str) -> dict[str, Any] | None:
+    return dict(REMOTE) if "://" in name else None
 
 
 class Source(ABC):
@@ -137,8 +165,7 @@ class _Array(Source):
 
     def _array(self) -> Any:
         """Opened for each part: what a mapping has shown stays in memory for as long as it lasts."""
-        is_zarr = Path(self.name).is_dir()
-        return require_zarr().open_array(self.name, mode="r") if is_zarr else np.load(self.name, mmap_mode="r")
+        return open_array(self.name, "r") if is_zarr(self.name) else np.load(self.name, mmap_mode="r")
 
 
 class _Whole(Source):
@@ -200,7 +227,7 @@ def open_source(files: str | Sequence[str]) -> Source:
         ValueError: naming the file, for one of which no part can be read.
     """
     names = (files,) if isinstance(files, str) else tuple(files)
-    return _opened(names, tuple(Path(name).stat().st_mtime_ns for name in names))
+    return _opened(names, tuple(0 if "://" in name else Path(name).stat().st_mtime_ns for name in names))
 
 
 def check_files(files: str | Sequence[str]) -> None:
@@ -210,5 +237,5 @@ def check_files(files: str | Sequence[str]) -> None:
         ValueError: naming the file and what is damaged.
     """
     for name in [files] if isinstance(files, str) else files:
-        if not Path(name).is_dir():
+        if not is_zarr(name):
             verify(name)

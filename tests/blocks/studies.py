@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from medwsss.keys import UNLABELED
+from tests.rasters.scenes import write_scene
 
 pytest.importorskip("zarr", minversion="3", reason="pip install 'medwsss[blocks]'")
 
@@ -46,3 +47,10 @@ def volume(folder: Path, shape: tuple[int, ...] = (16, 15, 14), sizes: tuple[flo
     nib.save(nib.Nifti1Image(picture(shape)[0], affine), folder / "a.nii.gz")
     nib.save(nib.Nifti1Image(strokes(shape), affine), folder / "a_scribble.nii.gz")
     return write_list(folder, {"image": "a.nii.gz", "scribble": "a_scribble.nii.gz"})
+
+
+def scene(folder: Path) -> Path:
+    """One case in GeoTIFF, of two bands."""
+    write_scene(folder / "a.tif", picture((40, 43), 2))
+    write_scene(folder / "s.tif", strokes((40, 43))[None], nodata=UNLABELED)
+    return write_list(folder, {"image": "a.tif", "scribble": "s.tif"})

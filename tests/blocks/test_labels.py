@@ -20,7 +20,7 @@ from medwsss.solvers import NaturalGradient
 from medwsss.solvers.cells import interpolated
 from medwsss.solvers.strided import as_cells
 from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
-from tests.blocks.studies import picture, strokes, volume, write_list
+from tests.blocks.studies import picture, scene, strokes, volume, write_list
 from tests.rasters.scenes import rasterio, write_scene
 
 zarr = pytest.importorskip("zarr")
@@ -57,9 +57,7 @@ def study(kind, folder):
     """A data list of one case, its arrays, and what else the solve of the whole needs."""
     if kind == "scene":
         image, scribble = picture((40, 43), 2), strokes((40, 43))
-        write_scene(folder / "a.tif", image)
-        write_scene(folder / "s.tif", scribble[None], nodata=UNLABELED)
-        return write_list(folder, {"image": "a.tif", "scribble": "s.tif"}), image, scribble, {"connectivity": 2}
+        return scene(folder), image, scribble, {"connectivity": 2}
     shape = (16, 15, 14)
     image, scribble = picture(shape), strokes(shape)
     if kind == "volume":
@@ -103,7 +101,7 @@ def test_from_coarse_labels_of_the_whole(tmp_path, kind, core):
     assert len(case.blocks) >= 8 and set(case.halo) == {4}  # 3 steps, in cells of 4
     guide, solver = prepared(image, scribble, case.figures["bandwidth"], 0, how["connectivity"], how.get("spacing"))
     size = [4] * scribble.ndim
-    start = torch.from_numpy(np.load(tmp_path / str(core) / "a_start.npy"))[None]
+    start = torch.from_numpy(zarr.open_array(tmp_path / str(core) / "a_start.zarr")[:])[None]
     cells = as_cells(torch.zeros(1, 3, *scribble.shape), guide, torch.from_numpy(scribble)[None, None], size)
     energy = copy(solver.energy)
     energy.lam /= 4
