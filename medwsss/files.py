@@ -83,7 +83,8 @@ def delivered(folder: Path) -> Iterator[Path]:
     with TemporaryDirectory() as here:
         yield Path(here)
         for path in sorted(Path(here).iterdir()):
-            folder.fs.put_file(str(path), (folder / path.name).path)
+            with writing(folder / path.name):
+                folder.fs.put_file(str(path), (folder / path.name).path)
 
 
 def save_atomically(obj: Any, path: str | os.PathLike) -> None:
@@ -113,23 +114,32 @@ def write_atomically(data: memoryview, path: Path) -> None:
         return
     temporary = path.with_name(path.name + ".tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _rename(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)  # a full disk needs the room
-        raise OSError(error.errno, f"expected to write {path}, got: {error.strerror}") from error
+    with writing(path):
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            _rename(temporary, path)
+        except OSError:
+            temporary.unlink(missing_ok=True)  # a full disk needs the room
+            raise
 
 
 def _send(data: memoryview, path: Any) -> None:
+    with writing(path), path.fs.transaction:
+        path.write_bytes(bytes(data))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Errors of what is done within name the path."""
     try:
-        with path.fs.transaction:
-            path.write_bytes(bytes(data))
-    except (OSError, NotImplementedError) as error:
-        raise OSError(f"expected to write {path}, got {type(error).__name__}: {error}") from error
+        yield
+    except (OSError, NotImplementedError) as error:  # the latter of what can only be read
+        told = f"expected to write {path}, got: {getattr(error, 'strerror', None) or error or type(error).__name__}"
+        number = getattr(error, "errno", None)
+        raise (OSError(number, told) if number else OSError(told)) from error
 
 
 def finish(written: Path, path: Path) -> None:

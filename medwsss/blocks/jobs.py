@@ -19,7 +19,7 @@ from medwsss.blocks.infer import predict_block
 from medwsss.blocks.plan import Case, Plan, read_plan
 from medwsss.blocks.solve import solve_block
 from medwsss.blocks.sources import create_array, open_array
-from medwsss.files import delete, read_json, sync, write_json
+from medwsss.files import delete, read_json, sync, write_json, writing
 from medwsss.study.windows import Window
 
 __all__ = ["TASKS", "Job", "begin", "leftovers", "pending", "read_block", "run_job", "run_jobs"]
@@ -61,7 +61,8 @@ def begin(folder: Path, plan: Plan) -> None:
     """Write the plan, behind arrays that hold nothing yet; what a plan that was not written left there is deleted."""
     delete(folder / "done")
     for case in plan.cases:
-        create_array(_array(folder, case), plan.class_names, case.shape, case.core, TASKS[plan.task][1])
+        with writing(_array(folder, case)):
+            create_array(_array(folder, case), plan.class_names, case.shape, case.core, TASKS[plan.task][1])
     plan.write(folder)
 
 
@@ -97,7 +98,8 @@ def run_job(folder: Path, job: Job) -> None:
     window = case.blocks[job.block]
     values = np.ascontiguousarray(compute(case, window))
     path = _array(folder, case)
-    open_array(str(path), "r+")[_place(window)] = values
+    with writing(path):
+        open_array(str(path), "r+")[_place(window)] = values
     chunk = [low // side for (low, _), side in zip(window.core, case.core)]
     sync(path.joinpath("c", "0", *map(str, chunk)))  # before the mark; nothing but zeros has no file
     mark = {"plan": plan.digest, "sha256": _checksum(values)}

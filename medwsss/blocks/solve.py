@@ -15,7 +15,7 @@ from torch import Tensor
 from medwsss.blocks.options import LabelOptions
 from medwsss.blocks.plan import Case
 from medwsss.blocks.sources import create_array, open_source
-from medwsss.files import sync
+from medwsss.files import sync, writing
 from medwsss.keys import GUIDE, IMAGE, PRIOR, SCRIBBLE
 from medwsss.parallel import parallel_map
 from medwsss.rasters import GuideBandsd, ScaleBandsd
@@ -93,7 +93,8 @@ def with_start(case: Case, folder: Path, workers: int) -> Case:
     logits, guide, scribble = whole
     y = NaturalGradient(energy)(logits, guide, scribble).labels[0].numpy()
     path, chunk = folder.absolute() / f"{case.name}_start.zarr", [max(each // side, 1) for each in case.core]
-    create_array(path, [str(k) for k in range(len(y))], cells, chunk, "float32")[:] = y
+    with writing(path):
+        create_array(path, [str(k) for k in range(len(y))], cells, chunk, "float32")[:] = y
     sync(path)
     return replace(case, files={**case.files, START: str(path)}, figures={**figures, "cell": side})
 

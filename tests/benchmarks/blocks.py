@@ -3,6 +3,7 @@
 
     python -m tests.benchmarks.blocks equal             # 2-D, and 96³, bit for bit
     python -m tests.benchmarks.blocks kills             # 20 workers and 10 drivers die by SIGKILL at random
+    python -m tests.benchmarks.blocks full --on DISK    # a small one (tmpfs), which is filled
     python -m tests.benchmarks.blocks scaling           # one worker and two
     python -m tests.benchmarks.blocks memory --side 20000
 
@@ -17,6 +18,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -146,6 +148,34 @@ def kills(folder: Path, told: argparse.Namespace) -> list[dict[str, Any]]:
     ]
 
 
+def full(folder: Path, told: argparse.Namespace) -> list[dict[str, Any]]:
+    """A disk without room for the result, then with more, and with enough."""
+    datalist = write_study(folder, (told.side or 768,) * 2)
+    how = ["--core", 64, "--steps", 8, "--workers", 2]
+    run(datalist, folder / "once", *how)
+    needed = sum(path.stat().st_size for path in (folder / "once").rglob("*") if path.is_file())
+    output, ballast = told.on / "blocks", told.on / "ballast"
+    rows, seen = [], dict[Path, int]()
+    for share in (0.05, 0.3, 0.7, None):
+        ballast.unlink(missing_ok=True)
+        if share is not None:
+            with open(ballast, "wb") as file:
+                os.posix_fallocate(file.fileno(), 0, max(shutil.disk_usage(told.on).free - int(share * needed), 1))
+        ended = subprocess.run(command(datalist, output, *how), capture_output=True, text=True)
+        now, told_last = marks(output), ended.stderr.strip().splitlines()[-1:]
+        twice = sum(seen[path] != now.get(path) for path in seen)
+        told_last = [line.replace(str(told.on), "DISK") for line in told_last]
+        row = {
+            "room for": share or "all",
+            "exit": ended.returncode,
+            "error": "".join(told_last) if ended.returncode else "",
+        }
+        rows.append(row | {"blocks": len(now), "done twice": twice})
+        seen = now
+    left = len([*output.rglob("*.partial"), *output.rglob("*.tmp")])
+    return [row | {"same bytes": digest(output) == digest(folder / "once"), "left behind": left} for row in rows]
+
+
 def children(pid: int) -> list[int]:
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -176,7 +206,7 @@ def memory(folder: Path, told: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Measure, write, print."""
-    tasks = {"equal": equal, "kills": kills, "scaling": scaling, "memory": memory}
+    tasks = {"equal": equal, "kills": kills, "full": full, "scaling": scaling, "memory": memory}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=tasks)
     parser.add_argument("--side", type=int, help="of the image")
@@ -184,6 +214,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=20, help="to be killed")
     parser.add_argument("--drivers", type=int, default=10, help="to be killed")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--on", type=Path, help="folder of a small disk, to be filled")
     told = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = tasks[told.task](Path(folder), told)
