@@ -19,6 +19,7 @@ PRIOR = "prior"  #: distribution over classes from elsewhere (an atlas, a class 
 HELD_OUT = "held_out"  #: seeds set aside from the scribble, to score by
 SCORES = "scores"  #: score maps of tags, of a network that predicts classes, too
 LOGITS = "logits"  #: what it predicts them by
+OTHER_LOGITS = "other_logits"  #: those of its second decoder
 PRED = "pred"  #: class numbers that a network predicted
 OUTPUT = "output"  #: path of the file that a prediction goes to
 MAP_OUTPUT = "output_{}"  #: path of the file that a map beside it goes to, by the map's name

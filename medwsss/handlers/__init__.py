@@ -12,6 +12,7 @@ from medwsss.handlers.evaluation import EvaluationReport
 from medwsss.handlers.evaluation_metrics import evaluation_metrics
 from medwsss.handlers.label_quality import LabelQualityHandler
 from medwsss.handlers.mean_teacher import MeanTeacherHandler
+from medwsss.handlers.mixed_labels import MixedLabelHandler
 from medwsss.handlers.nan_guard import NonFiniteGuard
 from medwsss.handlers.pictures import PictureHandler
 from medwsss.handlers.pseudo_label import PseudoLabelHandler
@@ -29,6 +30,7 @@ __all__ = [
     "LabelQualityHandler",
     "LastModel",
     "MeanTeacherHandler",
+    "MixedLabelHandler",
     "NonFiniteGuard",
     "PictureHandler",
     "PseudoLabelDiagnostics",

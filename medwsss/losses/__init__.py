@@ -7,6 +7,7 @@ from medwsss.losses.equivariance import EquivariantLoss
 from medwsss.losses.expansion import ExpansionLoss
 from medwsss.losses.feature_similarity import FeatureSimilarityLoss
 from medwsss.losses.importance_sampling import ImportanceSamplingLoss
+from medwsss.losses.mixed_label import MixedLabelLoss
 from medwsss.losses.normalized_cut import NormalizedCutLoss
 from medwsss.losses.partial_cross_entropy import PartialCrossEntropyLoss
 from medwsss.losses.regularized import RegularizedLoss
@@ -23,6 +24,7 @@ __all__ = [
     "ExpansionLoss",
     "FeatureSimilarityLoss",
     "ImportanceSamplingLoss",
+    "MixedLabelLoss",
     "MumfordShahLoss",
     "NormalizedCutLoss",
     "PartialCrossEntropyLoss",

@@ -9,6 +9,7 @@ from medwsss.networks.mobilenet_v2 import MobileNetV2
 from medwsss.networks.reach import reach_of
 from medwsss.networks.score_maps import ResidualEncoder, ScoreMaps
 from medwsss.networks.siamese import Siamese
+from medwsss.networks.two_decoders import TwoDecoders
 from medwsss.networks.two_heads import TwoHeads
 from medwsss.networks.vit_linear import ViTLinear
 
@@ -18,6 +19,7 @@ __all__ = [
     "ResidualEncoder",
     "ScoreMaps",
     "Siamese",
+    "TwoDecoders",
     "TwoHeads",
     "ViTLinear",
     "WeightReport",

@@ -139,6 +139,7 @@ class Joint:
 
     @cached_property
     def blur(self) -> Tensor:
+        """Of the vertices in use."""
         of_axes = (axis.blur[vertices][:, vertices] for axis, vertices in zip(self._axes, self._vertices))
         return torch.stack(list(of_axes)).prod(0)
 

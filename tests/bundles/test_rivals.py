@@ -12,6 +12,7 @@ from monai.bundle import ConfigParser
 
 from medwsss.keys import VOID
 from medwsss.losses import (
+    MixedLabelLoss,
     MumfordShahLoss,
     NormalizedCutLoss,
     RegularizedLoss,
@@ -34,12 +35,14 @@ RIVALS = {
     "hard_dense": (SelfLabelingLoss, DenseNeighborhood, True),
     "kernel_cut": (NormalizedCutLoss, DenseNeighborhood, False),
     "mean_teacher": (SelfLabelingLoss, GridNeighborhood, True),
+    "mixed_labels": (MixedLabelLoss, GridNeighborhood, True),
     "mumford_shah": (MumfordShahLoss, GridNeighborhood, False),
     "normalized_cut": (NormalizedCutLoss, DenseNeighborhood, False),
     "partial_dice": (SelfLabelingLoss, GridNeighborhood, False),
     "soft_dense": (SelfLabelingLoss, DenseNeighborhood, True),
     "total_variation": (TotalVariationLoss, GridNeighborhood, False),
     "tree_energy": (TreeEnergyLoss, GridNeighborhood, False),
+    "uncertain_teacher": (SelfLabelingLoss, GridNeighborhood, True),
 }
 #: Two steps of a slice network; nothing is checked, validated, drawn or saved, which other tests see to.
 BARE = {
@@ -85,7 +88,11 @@ def test_two_steps(bases, study, photographs, tmp_path, name, where):
         changes |= {"warmup_epochs": 0, "solver_steps": 2}
     if not volumes and neighborhood is DenseNeighborhood:
         changes["bandwidth"] = 60.0  # these images are noise, which takes many cells
-    parser = parsed(bases, where, name, {**BARE, **changes})
+    bare = BARE
+    if name == "mixed_labels":  # the network that has a second decoder
+        bare = {key.replace("network_def", "network_def#network"): value for key, value in BARE.items()}
+        changes["network_def"] = {**where.read(name)["network_def"], "network": bases[where]["network_def"]}
+    parser = parsed(bases, where, name, {**changes, **bare})
     torch.manual_seed(0)
     trainer, network = map(parser.get_parsed_content, ("train#trainer", "network"))
     before = [p.detach().clone() for p in network.parameters()]

@@ -17,6 +17,7 @@ from tests.bundles.test_configs import NEW_IN_EVALUATION, SCHEMA, undeclared_cla
 NAMES = sorted(path.stem for path in BUNDLE.glob("*.json"))
 OVERLAYS = sorted(set(NAMES) - {"train", "inference", "metadata"})
 METHODS = {"pce", "gd", "full", "entropy", "total_variation", "mean_teacher", "partial_dice", "dice_self_labeling"}
+METHODS |= {"uncertain_teacher", "mixed_labels"}
 NETWORKS = {"mobilenetv2", "resnet101", "vit", "small"}
 
 

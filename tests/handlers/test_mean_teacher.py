@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import math
+from types import SimpleNamespace
+
 import pytest
 import torch
 from ignite.engine import Engine, Events
@@ -10,6 +13,7 @@ from monai.engines.utils import IterationEvents
 from torch import nn
 
 from medwsss.handlers import MeanTeacherHandler
+from medwsss.keys import UNLABELED, VOID
 
 
 def engine_of(network, step):
@@ -72,3 +76,28 @@ def test_the_network_inside_a_parallel_one_is_averaged():
     network = nn.Conv1d(1, 2, 1)
     wrapped = nn.DataParallel(network)
     assert MeanTeacherHandler(wrapped).network is network  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("epochs", "void"), [(1, False), (9, True)])
+def test_where_the_teacher_is_unsure_there_is_no_label(epochs, void):
+    """Of 0.96 ln 2 nats: above the limit in the first of nine epochs, 0.75 ln 2, and below that of the last, ln 2."""
+    network = nn.Conv1d(1, 2, 1)
+    with torch.no_grad():
+        network.weight.zero_()
+        network.bias.copy_(torch.tensor([0.0, 0.5]))
+    entropy = torch.distributions.Categorical(logits=network.bias).entropy().item()
+    assert 0.75 * math.log(2) < entropy < 0.99 * math.log(2)
+    handler = MeanTeacherHandler(network, noise=0.0, max_entropy=math.log(2), looks=2)
+    scribble = torch.tensor([[[UNLABELED, 1, VOID]]])
+    output = {"image": torch.zeros(1, 1, 3), "label": {"scribble": scribble}}
+    handler.teacher.n_averaged.fill_(1)
+    state = SimpleNamespace(epoch=1, iteration=1, max_epochs=epochs, epoch_length=1, output=output)
+    handler._teach(SimpleNamespace(state=state))  # type: ignore[arg-type]
+    assert output["label"]["scribble"].tolist() == [[[VOID if void else UNLABELED, 1, VOID]]]
+    assert scribble[0, 0, 0] == UNLABELED
+
+
+@pytest.mark.parametrize("values", [{"max_entropy": 0.0}, {"max_entropy": 0.5, "looks": 0}])
+def test_bad_doubts_are_refused(values):
+    with pytest.raises(ValueError, match="positive max_entropy or none, and looks from 1"):
+        MeanTeacherHandler(nn.Conv1d(1, 2, 1), **values)
