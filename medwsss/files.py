@@ -26,13 +26,16 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 upath, has_upath = optional_import("upath")
 
+#: How others' folders are looked at: anew each time, as others write there, too.
+REMOTE = {"use_listings_cache": False}
+
 
 def location(name: str | os.PathLike) -> Path:
     """A path, or what fsspec finds at a URL, such as ``s3://bucket/run``, with a path's methods.
 
     Raises:
         ImportError: with the command that installs what a URL needs.
-        ValueError: naming a URL of a kind that fsspec does not know.
+        ValueError: naming a URL of a kind that fsspec does not know, or of this process's memory.
     """
     if "://" not in str(name):
         return Path(name)
@@ -40,16 +43,12 @@ def location(name: str | os.PathLike) -> Path:
         raise ImportError(f"{name} needs fsspec: pip install 'medwsss[remote]', or universal-pathlib")
     try:
         found = upath.UPath(name, **REMOTE)
-        assert found.fs
+        kinds = found.fs.protocol
     except (ValueError, ImportError) as error:
         raise ValueError(f"expected a URL that fsspec opens, got {name}: {error}") from error
-    if found.protocol in ("file", "local"):
-        return Path(found.path)
-    return cast(Path, found)
-
-
-#: How others' folders are looked at: anew each time, as others write there, too.
-REMOTE = {"use_listings_cache": False}
+    if "memory" in kinds:
+        raise ValueError(f"expected a URL that outlives this process, got {name}")
+    return Path(found.path) if "file" in kinds else cast(Path, found)
 
 
 def require_writable(folder: Path) -> None:

@@ -87,6 +87,8 @@ def test_what_is_not_there(tmp_path, store, capsys, monkeypatch):
     assert "expected to write s3://nobodys/run" in capsys.readouterr().err
     with pytest.raises(ValueError, match="expected a URL that fsspec opens, got gopher://a/b"):
         location("gopher://a/b")
+    with pytest.raises(ValueError, match="outlives this process, got memory://a/b"):
+        location("memory://a/b")
     assert location(f"file://{tmp_path}") == tmp_path
     monkeypatch.setattr(files, "has_upath", False)
     with pytest.raises(ImportError, match="pip install 'medwsss\\[remote\\]'"):
