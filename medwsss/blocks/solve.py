@@ -83,14 +83,14 @@ def with_start(case: Case, folder: Path, workers: int) -> Case:
     """
     options, figures, ndim = options_of(case), case.figures, len(case.shape)
     side = options.cell(case.shape, figures["schema"]["num_classes"])
-    cells, whole = [-(-size // side) for size in case.shape], list[Tensor]()
+    cells, whole = [-(-size // side) for size in case.shape], list[np.ndarray]()
     for block, found in parallel_map(partial(_cells, case, side), range(len(case.blocks)), workers):
-        whole = whole or [x.new_empty(*x.shape[:2], *cells) for x in found]
+        whole = whole or [np.empty((*x.shape[:2], *cells), x.dtype) for x in found]
         place: tuple[Any, ...] = (..., *(slice(lo // side, -(-hi // side)) for lo, hi in case.blocks[block].core))
         for x, part in zip(whole, found):
             x[place] = part
     energy = replace(options, lam=options.lam / side).energy(ndim, figures["spacing"], figures["bandwidth"])
-    logits, guide, scribble = whole
+    logits, guide, scribble = map(torch.from_numpy, whole)
     y = NaturalGradient(energy)(logits, guide, scribble).labels[0].numpy()
     path, chunk = folder.absolute() / f"{case.name}_start.zarr", [max(each // side, 1) for each in case.core]
     with writing(path):
@@ -99,11 +99,11 @@ def with_start(case: Case, folder: Path, workers: int) -> Case:
     return replace(case, files={**case.files, START: str(path)}, figures={**figures, "cell": side})
 
 
-def _cells(case: Case, side: int, block: int) -> tuple[Tensor, ...]:
-    """Logits, guide and scribble of a block's cells."""
+def _cells(case: Case, side: int, block: int) -> list[np.ndarray]:
+    """Logits, guide and scribble of a block's cells; tensors would be passed on by a file each."""
     core = case.blocks[block].core
     guide, scribble = read_inputs(case, core)
-    return as_cells(_logits(case, core, guide), guide, scribble, [side] * len(core))
+    return [x.numpy() for x in as_cells(_logits(case, core, guide), guide, scribble, [side] * len(core))]
 
 
 def _initial(case: Case, seen: Box) -> Tensor:
