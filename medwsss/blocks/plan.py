@@ -45,10 +45,15 @@ class Case:
         names = [name for value in self.files.values() for name in ([value] if isinstance(value, str) else value)]
         return {name: Path(name).stat().st_size for name in names if not is_zarr(name)}
 
-    @functools.cached_property
+    @property
     def blocks(self) -> list[Window]:
         """All of them; their number is their name."""
-        return list(windows(self.shape, self.core, self.halo))
+        return _blocks(tuple(self.shape), tuple(self.core), tuple(self.halo))
+
+
+@functools.lru_cache(maxsize=8)  # not in the case, which goes to other processes block by block
+def _blocks(*cut: tuple[int, ...]) -> list[Window]:
+    return list(windows(*cut))
 
 
 @dataclass(frozen=True)
