@@ -15,7 +15,20 @@ from medwsss.keys import LOGITS, SCORES
 from medwsss.networks.resampling import resample
 from medwsss.networks.score_maps import ScoreMaps
 
-__all__ = ["TwoHeads"]
+__all__ = ["TwoHeads", "check_score_maps"]
+
+
+def check_score_maps(network: nn.Module) -> None:
+    """Refuse to take a segmentation's logits for score maps.
+
+    Raises:
+        ValueError: for a network that has both.
+    """
+    if isinstance(network, TwoHeads):
+        raise ValueError(
+            "expected a network of score maps, whose seeds cam.json writes, got that of single_stage.json, which makes "
+            "its seeds while it trains: medwsss infer RUN IMAGES has its predictions"
+        )
 
 
 class TwoHeads(nn.Module):

@@ -141,6 +141,13 @@ def test_from_tags_to_a_segmentation(scenes, tmp_path):
     assert (tmp_path / "out" / "model.pt").exists()
 
 
+def test_seeds_of_a_segmentation_are_refused(scenes, tmp_path):
+    with pytest.raises(RuntimeError) as told:
+        tagged(scenes, tmp_path / "out", "single_stage", "cam", channels=[4, 8]).initialize()
+    assert "got that of single_stage.json" in str(told.value.__cause__)
+    assert not (tmp_path / "out").exists()
+
+
 def test_one_stage_and_its_predictions(scenes, tmp_path):
     """Score maps train alone, give seeds, then pseudo-labels; files of inference are what the network says."""
     out, scribbles = tmp_path / "out", {}
