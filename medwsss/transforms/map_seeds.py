@@ -11,6 +11,7 @@ import torch
 from monai.config import KeysCollection, PathLike
 from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
+from torch import Tensor
 
 from medwsss.files import write_atomically
 from medwsss.keys import CASE, GUIDE, IMAGE, PRIOR, SCRIBBLE, VOID
@@ -39,6 +40,7 @@ class AffinityWalkd(MapTransform):
         steps: of the walk; 0 leaves the maps as they are.
         guide_key: of what affinities are looked for in.
         label_key: of a map on whose ``VOID`` voxels there is no image, if the case has it.
+        slice_axis: as of :class:`~medwsss.transforms.ScoresToCamd`; a walk then stays in its slice.
 
     Raises:
         ValueError: for a number of steps below 0.
@@ -51,11 +53,13 @@ class AffinityWalkd(MapTransform):
         steps: int = 256,
         guide_key: str = GUIDE,
         label_key: str = SCRIBBLE,
+        slice_axis: int | None = None,
     ) -> None:
         super().__init__(keys)
         if steps < 0:
             raise ValueError(f"expected steps >= 0, got {steps}")
         self.neighborhood, self.steps, self.guide_key, self.label_key = neighborhood, steps, guide_key, label_key
+        self.slice_axis = slice_axis
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The case with its maps."""
@@ -63,12 +67,15 @@ class AffinityWalkd(MapTransform):
         for key in self.key_iterator(d):
             if not self.steps:
                 continue
-            cam = plain(d[key])[None].float()
-            guide = plain(d[self.guide_key])[None].to(cam.device)
-            exists = None if self.label_key not in d else plain(d[self.label_key])[None].to(cam.device) != VOID
-            walked = affinity_walk(cam, guide, self.neighborhood, self.steps, exists)
-            d[key] = convert_to_dst_type(max_normalize(walked, exists)[0], d[key])[0]
+            cam = self._images(d[key]).float()
+            guide = self._images(d[self.guide_key]).to(cam.device)
+            exists = None if self.label_key not in d else self._images(d[self.label_key]).to(cam.device) != VOID
+            walked = max_normalize(affinity_walk(cam, guide, self.neighborhood, self.steps, exists), exists)
+            d[key] = convert_to_dst_type(from_images(walked, self.slice_axis), d[key])[0]
         return d
+
+    def _images(self, x: Tensor) -> Tensor:
+        return as_images(plain(x), self.slice_axis)
 
 
 class CamToSeedsd(MapTransform):

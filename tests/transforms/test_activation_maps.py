@@ -106,6 +106,11 @@ def test_a_walk_carries_maps_to_the_edge():
     case["scribble"] = torch.tensor([[UNLABELED, UNLABELED, VOID, UNLABELED]])
     torch.testing.assert_close(walk(case)["cam"], torch.tensor([[1.0, 1, 0, 0]]))
     assert AffinityWalkd(GridNeighborhood(), steps=0)(case)["cam"] is case["cam"]
+    volume = {"cam": torch.tensor([[[1.0, 0], [0, 0], [0, 0]]]), "guide": torch.zeros(1, 3, 2)}
+    slices = AffinityWalkd(GridNeighborhood(bandwidth=1.0), steps=200, slice_axis=1)(volume)["cam"]
+    torch.testing.assert_close(slices, torch.tensor([[[1.0, 0], [1, 0], [1, 0]]]))
+    whole = AffinityWalkd(GridNeighborhood(bandwidth=1.0), steps=200)(volume)["cam"]
+    assert (whole > 0.5).all()
     with pytest.raises(ValueError, match="expected steps >= 0, got -1"):
         AffinityWalkd(GridNeighborhood(), steps=-1)
 
