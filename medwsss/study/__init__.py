@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from medwsss.study.check import StudyReport, check_study
-from medwsss.study.datalist import check_dataset_dir, load_datalist, load_training
+from medwsss.study.datalist import annotation_of, check_dataset_dir, load_datalist, load_training
 from medwsss.study.declared import declared_labels, label_mapper, read_class_names, read_schema
 from medwsss.study.findings import Findings, examine
 from medwsss.study.images import check_images
@@ -32,6 +32,7 @@ __all__ = [
     "StudySummary",
     "TagSchema",
     "Validation",
+    "annotation_of",
     "check_dataset_dir",
     "check_images",
     "check_patch_size",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 from monai.config import PathLike
 
 from medwsss.files import read_json
-from medwsss.keys import IMAGE, PRIOR, SCRIBBLE
+from medwsss.keys import IMAGE, LABEL, PRIOR, SCRIBBLE
 from medwsss.study.declared import declared_labels, label_mapper, label_names, read_class_names, read_schema
 from medwsss.study.patients import find_shared, patient_of
 from medwsss.study.problems import raise_problems
 
 __all__ = [
+    "annotation_of",
     "check_dataset_dir",
     "declared_labels",
     "find_shared",
@@ -30,6 +32,8 @@ __all__ = [
     "resolve",
     "section_of",
 ]
+
+logger = logging.getLogger(__name__)
 
 
 def section_of(content: Mapping[str, Any], section: str, path: PathLike) -> list[Any]:
@@ -90,6 +94,16 @@ def load_datalist(
         loaded.append(paths)
     raise_problems(problems)
     return loaded
+
+
+def annotation_of(path: PathLike) -> str:
+    """Key of what trains: ``scribble``, or ``label`` where every training item has that and none has a scribble."""
+    content = read_json(path, "a data list").get("training")
+    items = [item for item in content if isinstance(item, dict)] if isinstance(content, list) else []
+    if not items or any(SCRIBBLE in item for item in items) or not all(LABEL in item for item in items):
+        return SCRIBBLE
+    logger.info("No training item of %s has a 'scribble': what is under 'label' trains.", path)
+    return LABEL
 
 
 def load_training(

@@ -10,7 +10,7 @@ from monai.bundle import ConfigParser
 
 from medwsss.keys import UNLABELED, VOID
 from medwsss.study import LabelSchema, MapWeakLabels
-from medwsss.study.datalist import find_shared, load_datalist, patient_of, read_class_names, read_schema
+from medwsss.study.datalist import annotation_of, find_shared, load_datalist, patient_of, read_class_names, read_schema
 from tests.study.study_folder import LABELS, scribble, two_scribbles
 
 
@@ -189,3 +189,22 @@ def test_splits_are_apart():
     errors, doubts = find_shared(guessed, ["training", "validation"])
     assert errors == []
     assert len(doubts) == 1 and doubts[0].startswith("expected every patient in one section, got a2 in training and in")
+
+
+@pytest.mark.parametrize(
+    ("items", "key"),
+    [
+        ([{"scribble": "s", "label": "m"}, {"label": "m"}], "scribble"),
+        ([{"label": "m"}, {"label": "n"}], "label"),
+        ([{"label": "m"}, {"mask": "n"}], "scribble"),
+        ([{"label": "m"}, "nonsense"], "label"),
+        ([], "scribble"),
+        ("nonsense", "scribble"),
+    ],
+)
+def test_what_trains_without_a_scribble(tmp_path, caplog, items, key):
+    """As ``check`` reads it; what is wrong with a list, others say."""
+    (tmp_path / "dataset.json").write_text(json.dumps({"training": items}))
+    with caplog.at_level("INFO"):
+        assert annotation_of(tmp_path / "dataset.json") == key
+    assert ("what is under 'label' trains" in caplog.text) == (key == "label")
