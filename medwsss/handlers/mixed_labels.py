@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -40,6 +41,13 @@ class MixedLabelHandler:
     def attach(self, engine: Engine) -> None:
         """Come between the forward pass and whatever reads predictions."""
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: ``α`` is drawn from PyTorch's generator, which is set for each epoch."""
+        return {}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take :meth:`state_dict` back."""
 
     def __call__(self, engine: Engine) -> None:
         """Of one batch."""

@@ -98,6 +98,8 @@ def test_two_steps(bases, study, photographs, tmp_path, name, where):
     before = [p.detach().clone() for p in network.parameters()]
     trainer.run()
     assert trainer.state.iteration >= 2
+    handler = parser.get_parsed_content("pseudo_labels")
+    handler.load_state_dict(handler.state_dict())  # as checkpoints do
     assert isinstance(trainer.loss_function, loss)
     assert isinstance(parser.get_parsed_content("neighborhood"), neighborhood)
     output = trainer.state.output[0]
