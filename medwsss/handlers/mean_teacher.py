@@ -95,7 +95,7 @@ class MeanTeacherHandler:
         targets[PSEUDO_LABEL] = self._look(image)
         if self.max_entropy is not None:
             mean = sum(self._look(image) for _ in range(self.looks)) / self.looks
-            unsure = torch.special.entr(mean).sum(1, keepdim=True) > self._threshold(engine)
+            unsure = torch.special.entr(mean).sum(1, keepdim=True) > self.max_entropy * _ramp(engine)
             targets[SCRIBBLE] = torch.where(unsure & unlabeled_mask(targets[SCRIBBLE]), VOID, targets[SCRIBBLE])
 
     def _look(self, image: Tensor) -> Tensor:
@@ -104,11 +104,12 @@ class MeanTeacherHandler:
         sigma: Tensor = self.teacher(image + self.noise * torch.randn_like(image)).float().softmax(1)
         return sigma
 
-    def _threshold(self, engine: Engine) -> float:
-        assert self.max_entropy is not None
-        state: Any = engine.state
-        t = state.iteration / (state.max_epochs * state.epoch_length)
-        return (0.75 + 0.25 * math.exp(-5 * (1 - t) ** 2)) * self.max_entropy
-
     def _learn(self, engine: Engine) -> None:
         self.teacher.update_parameters(self.network)
+
+
+def _ramp(engine: Engine) -> float:
+    """From ¾ to 1 over all iterations."""
+    state: Any = engine.state
+    t = state.iteration / (state.max_epochs * state.epoch_length)
+    return 0.75 + 0.25 * math.exp(-5 * (1 - t) ** 2)
