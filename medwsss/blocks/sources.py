@@ -20,6 +20,7 @@ from medwsss.study.grid import Grid, is_nifti
 from medwsss.study.integrity import verify
 from medwsss.study.readers import loader, suffix_of
 from medwsss.study.readers.parts import load_window, opened
+from medwsss.study.readers.volumes import UNITS
 from medwsss.study.windows import Box
 
 zarr, has_zarr = optional_import("zarr")
@@ -134,7 +135,7 @@ class _Volume(Source):
         self.channels = shape[3] if len(shape) == 4 else 1
         self._image, self._plain = image, len(shape) < 4
         self._rest = (0,) * (len(image.shape) - len(shape))
-        self.grid = Grid(shape[:3], image.affine, image.header.get_xyzt_units()[0])
+        self.grid = Grid(shape[:3], image.affine, UNITS.get(image.header.get_xyzt_units()[0]))
         self.spacing = tuple(float(f"{size:.6g}") for size in nib.affines.voxel_sizes(image.affine)[: len(self.shape)])
 
     def _read(self, box: Box) -> tuple[np.ndarray, dict]:

@@ -24,7 +24,7 @@ from medwsss.bundle.command_line import is_bundle_run
 from medwsss.bundle.overrides import typed_options
 from medwsss.bundle.running import running_parser
 from medwsss.files import read_json, write_json
-from medwsss.keys import BUDGET, GUIDE, IMAGE, PSEUDO_LABEL, SCRIBBLE
+from medwsss.keys import BUDGET, GUIDE, IMAGE, LOGITS, PSEUDO_LABEL, SCRIBBLE
 
 __all__ = ["command_started", "fit_epochs", "shared_out"]
 
@@ -144,6 +144,9 @@ def _step_time(parser: ConfigParser, network: torch.nn.Module, loader: Any, most
         image, targets = prepare(next(batches), device)
         with torch.autocast(device.type, enabled=bool(amp)):
             logits = network(image)
+            if isinstance(logits, dict):  # of several heads, which a handler takes apart
+                targets |= logits
+                logits = logits[LOGITS]
             solving = _now(device)
             if share:
                 targets[PSEUDO_LABEL] = solver(logits.detach(), targets[GUIDE], targets[SCRIBBLE]).labels

@@ -263,3 +263,14 @@ def test_another_plan_in_the_folder_is_not_mixed_in(tmp_path, capsys):
     (out / "plan.json").write_text("{}")
     assert main(["blocks", "status", str(out)]) == 1
     assert "expected a plan of blocks" in capsys.readouterr().err
+
+
+def test_a_scribble_without_a_unit(tmp_path):
+    """Beside an image in mm: nothing contradicts."""
+    datalist = volume(tmp_path)
+    image = nib.load(tmp_path / "a.nii.gz")
+    image.header.set_xyzt_units("mm")
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), image.affine, image.header), tmp_path / "b.nii.gz")
+    (tmp_path / "b.nii.gz").replace(tmp_path / "a.nii.gz")
+    assert nib.load(tmp_path / "a.nii.gz").header.get_xyzt_units()[0] == "mm"
+    assert blocks(datalist, tmp_path / "out", "--core", 16) == 0
