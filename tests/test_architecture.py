@@ -70,7 +70,7 @@ ALLOWED["experiments"] = set(ALLOWED) | {"data_prep"}
 ALLOWED["data_prep"] = set(ALLOWED) - {"experiments"}
 ALLOWED["__main__"] = set(ALLOWED)  # the door
 # the mathematics has no other library than torch; Python's own are free
-PURE = {"terms": {"torch", "numpy", "skimage"}, "solvers": {"torch", "numpy", "numba", "scipy", "skimage"}}
+PURE = {"terms": {"torch", "numpy", "skimage"}, "solvers": {"torch", "numpy", "numba", "triton", "scipy", "skimage"}}
 
 
 def tree(path):

@@ -20,7 +20,7 @@ from medwsss.keys import GUIDE, IMAGE, PRIOR, SCRIBBLE
 from medwsss.parallel import parallel_map
 from medwsss.rasters import GuideBandsd, ScaleBandsd
 from medwsss.solvers import NaturalGradient
-from medwsss.solvers.compiled.step import interpolated
+from medwsss.solvers.compiled.numba_step import interpolated
 from medwsss.solvers.strided import as_cells
 from medwsss.study.labels import to_classes
 from medwsss.study.mapping import MapWeakLabels

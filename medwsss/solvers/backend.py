@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from medwsss.solvers import cells, mirror_step
+from medwsss.solvers.compiled import fused
 from medwsss.solvers.mirror_step import MirrorStep, PlainStep
 from medwsss.terms.energy import BoundEnergy
 
@@ -41,15 +42,32 @@ def reference(why: str) -> Backend:
 
 
 def choose(problem: BoundEnergy) -> Backend:
-    """Numba's loops if they can serve this problem, and so its coarser grids; else PyTorch's."""
-    if problem.logits.device.type != "cpu" or problem.logits.dtype != torch.float32:
-        return reference(f"{problem.logits.device.type}, {str(problem.logits.dtype).removeprefix('torch.')}")
+    """A compiled step if one can serve this problem, and so its coarser grids: Numba's or Triton's; else PyTorch's."""
+    device, dtype = problem.logits.device.type, problem.logits.dtype
+    if device not in ("cpu", "cuda") or dtype != torch.float32:
+        return reference(f"{device}, {str(dtype).removeprefix('torch.')}")
+    if (lacking := fused.lacking(problem)) is not None:
+        return reference(f"the compiled step has no {lacking}")
+    return on_cpu(problem) if device == "cpu" else on_cuda(problem)
+
+
+def on_cpu(problem: BoundEnergy) -> Backend:
+    """Numba's loops, where they are to be had."""
     if problem.frozen is not None:
         return reference("the compiled step knows no frozen labels")
     try:
-        import medwsss.solvers.compiled.step as compiled  # late: it takes a second to import
+        import medwsss.solvers.compiled.numba_step as compiled  # late: it takes a second to import
     except (ImportError, RuntimeError) as error:  # no Numba, or nowhere it may keep what it compiles
         return reference(f"the compiled step is not to be had: {error}")
-    if (lacking := compiled.lacking(problem)) is not None:
-        return reference(f"the compiled step has no {lacking}")
-    return Backend("Numba", compiled.FusedStep, compiled.mixed, compiled.merged, compiled.interpolated)
+    return Backend("Numba", compiled.NumbaStep, compiled.mixed, compiled.merged, compiled.interpolated)
+
+
+def on_cuda(problem: BoundEnergy) -> Backend:
+    """Triton's step, where it is to be had; the rest is PyTorch's."""
+    try:
+        import medwsss.solvers.compiled.triton_step as compiled  # late: it is on few machines without a GPU
+    except ImportError as error:
+        return reference(f"the compiled step is not to be had: {error}")
+    if (why := compiled.unusable(problem.logits.device)) is not None:
+        return reference(f"the compiled step does not run: {why}")
+    return Backend("Triton", compiled.TritonStep, mirror_step.mixed, cells.merged, cells.interpolated)

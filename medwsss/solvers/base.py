@@ -39,7 +39,7 @@ class Solution:
 
     Attributes:
         labels: ``y``, ``B K *S`` on the simplex, one-hot on seeds, uniform on void voxels.
-        energy: ``steps + 1 × B``, the energy before the first and after every step.
+        energy: ``steps + 1 × B``, the energy before the first and after every step, on the CPU.
         steps: how many steps were taken.
         status: how it ended, with advice.
         residual: ``B``, how far ``y`` is from solving the equations of the solver, if it solves any.
@@ -161,7 +161,9 @@ class IterativeSolver(Solver):
                 energies.append(self.energies(state))
                 status = self.status(state, energies)
             labels, residual = self.labels(problem, state), self.residual(problem, state)
-            return Solution(labels, torch.stack(energies), len(energies) - 1, status, residual, self.backend(state))
+            return Solution(
+                labels, torch.stack(energies).cpu(), len(energies) - 1, status, residual, self.backend(state)
+            )
 
     @abstractmethod
     def start(self, problem: BoundEnergy, initial: Tensor | None) -> Any:

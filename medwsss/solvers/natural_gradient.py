@@ -26,7 +26,7 @@ LEAST_STRIDE = 1e-6
 
 
 class Iterate(NamedTuple):
-    """Where the solver stands."""
+    """Where the solver stands. What is told of samples lies on the CPU, where deciding takes no launches of kernels."""
 
     backend: Backend
     look: MirrorStep
@@ -172,18 +172,20 @@ class NaturalGradient(IterativeSolver):
 
     def _begin(self, problem: BoundEnergy, backend: Backend, y: Tensor, steps: int) -> Iterate:
         y = backend.mixed(y, problem, UNIFORM_SHARE)
-        stride = y.new_full((y.shape[0],), self.stride)
+        stride = torch.full((y.shape[0],), self.stride, dtype=y.dtype)
         look = backend.step(problem)
-        energy, candidate = look(y, y, stride, self.momentum)
+        energy, candidate = look(y, y, stride.to(y.device), self.momentum)
         no = torch.zeros_like(stride, dtype=torch.bool)
-        return Iterate(backend, look, steps, y, energy, candidate, stride, no, no, no)
+        return Iterate(backend, look, steps, y, energy.cpu(), candidate, stride, no, no, no)
 
     def step(self, problem: BoundEnergy, state: Iterate) -> Iterate:
         """Look at the candidate: take it and step on from it, or go back."""
+        stride = state.stride.to(state.candidate.device)
         if state.left > 1:
-            energy, following = state.look(state.candidate, state.accepted, state.stride, self.momentum)
+            energy, following = state.look(state.candidate, state.accepted, stride, self.momentum)
         else:  # nobody asks where the last candidate leads
-            energy, following = state.look.energy(state.candidate, state.stride), state.candidate
+            energy, following = state.look.energy(state.candidate, stride), state.candidate
+        energy = energy.cpu()  # the one time in a step that a GPU is waited for
         if not self.safeguard:
             return state._replace(left=state.left - 1, accepted=state.candidate, energy=energy, candidate=following)
         worse = (energy > state.energy) | state.converged

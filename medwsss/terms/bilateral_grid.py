@@ -33,7 +33,8 @@ __all__ = ["BilateralGrid"]
 NEGLIGIBLE = 0.06
 #: Cells of a grid at most, 256 MB in float32, and numbers of the classes that are filtered at once.
 LARGEST, AT_ONCE = 2**26, 2**25
-CORNERS = 8  # of a voxel's that are read at a time
+#: Shares of voxels in corners of the grid that are read at once; of large images those of 4 corners.
+SHARES = 2**22
 PASS = 80  # multiplications of a matrix product that take as long as to read and write a number
 FINE = 24  # places in a cell at which the kernel is fitted
 
@@ -158,7 +159,7 @@ class BilateralGrid:
 
     def __init__(self, positions: Tensor, contrasts: Tensor) -> None:
         centred = contrasts - contrasts.mean(1, keepdim=True)
-        turned = torch.linalg.eigh(centred @ centred.T).eigenvectors.T @ centred
+        turned = _principal_axes(centred).T @ centred
         wide = turned[turned.amax(1) - turned.amin(1) > NEGLIGIBLE]
         extents = [(1 + (x.amax() - x.amin()).item() / CONTRAST.cell) for x in wide]
         extents += [(1 + (x.amax() - x.amin()).item() / POSITION.cell) for x in positions]
@@ -185,7 +186,10 @@ class BilateralGrid:
         heads = self.order[self.starts]
         strides = [math.prod(self.sizes[n + 1 :]) for n in range(len(self.sizes))]
         self._parts = [
-            [(stride * joint.number[joint.first[heads] + far], share[self.order]) for far, share in joint.corners]
+            (
+                torch.stack([stride * joint.number[joint.first[heads] + far] for far, _ in joint.corners]),
+                torch.stack([share[self.order] for _, share in joint.corners]),
+            )
             for joint, stride in zip(joints, strides)
         ]
 
@@ -201,24 +205,35 @@ class BilateralGrid:
     def _some(self, values: Tensor) -> Tensor:
         v, all_of_them = values.T[self.order], torch.arange(len(self.order), device=values.device)
         grid = v.new_zeros(math.prod(self.sizes), len(values))
-        for vertex, share in self._corners():
-            of_group = F.embedding_bag(all_of_them, v, self.starts, mode="sum", per_sample_weights=share)
-            grid.index_add_(0, vertex, of_group)
+        for vertices, shares in self._corners():
+            count = len(vertices)
+            starts = self.starts + len(self.order) * torch.arange(count, device=values.device)[:, None]
+            of_groups = F.embedding_bag(
+                all_of_them.repeat(count), v, starts.flatten(), mode="sum", per_sample_weights=shares.flatten()
+            )
+            grid.index_add_(0, vertices.flatten(), of_groups)
         for n, blur in enumerate(self.blurs):
             grid = blur @ grid.reshape(math.prod(self.sizes[:n]), len(blur), -1)
         grid = grid.reshape(-1, len(values))
         sums = -self.own[self.order, None] * v
-        corners = self._corners()
-        while some := list(itertools.islice(corners, CORNERS)):
-            vertices, shares = (torch.stack(each, 1) for each in zip(*some))
-            sums += F.embedding_bag(vertices[self.group], grid, mode="sum", per_sample_weights=shares)
+        for vertices, shares in self._corners():
+            sums += F.embedding_bag(
+                vertices.T.contiguous()[self.group], grid, mode="sum", per_sample_weights=shares.T.contiguous()
+            )
         return torch.empty_like(sums).index_copy_(0, self.order, sums).T
 
     def _corners(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """A vertex of each group of voxels, and shares of the voxels in it, ``N``."""
-        for parts in itertools.product(*self._parts):
-            vertices, shares = zip(*parts)
+        """A few corners at a time: the vertex of each group of voxels, and the share of each voxel."""
+        numbers = torch.cartesian_prod(*(torch.arange(len(v)) for v, _ in self._parts)).to(self.order.device)
+        for some in numbers.reshape(-1, len(self._parts)).split(max(4, SHARES // len(self.order))):
+            vertices, shares = zip(*((v[k], share[k]) for (v, share), k in zip(self._parts, some.T)))
             yield sum(vertices), math.prod(shares)
+
+
+def _principal_axes(centred: Tensor) -> Tensor:
+    """Columns; their signs, which LAPACK and the GPU's library choose as they like, move the grid."""
+    axes: Tensor = torch.linalg.eigh(centred @ centred.T).eigenvectors
+    return axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
 
 
 def _joined(colors: Sequence[Axis], places: Sequence[Axis]) -> list[Joint]:

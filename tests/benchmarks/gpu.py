@@ -13,7 +13,7 @@ bfloat16, where pseudo-labels are switched on and off from step to step. Writes 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from statistics import median
 from typing import Any
 
@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from medwsss.keys import UNLABELED
 from medwsss.solvers import NaturalGradient
 from medwsss.solvers.backend import choose
+from medwsss.solvers.mirror_step import PlainStep
 from medwsss.terms import SelfLabelingEnergy
 from medwsss.terms.cross_entropies import collision_cross_entropy
 from medwsss.terms.relaxations import RELAXATIONS
@@ -51,24 +52,27 @@ def inputs(batch: int, num_classes: int, size: tuple[int, ...], device: str) -> 
     return logits.to(device), guide.to(device), scribble.to(device)
 
 
-def bandwidth(batch: int, num_classes: int, size: tuple[int, ...], device: str, copied: int = 2**30) -> dict[str, Any]:
-    """Bytes a second of one step, and of a copy within the device."""
+def bandwidth(
+    batch: int, num_classes: int, size: tuple[int, ...], device: str, copied: int = 2**30
+) -> Iterator[dict[str, Any]]:
+    """Bytes a second of one step, PyTorch's and the compiled one, and of a copy within the device."""
     source = torch.zeros(copied, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     copy = 2 * copied / seconds(lambda: target.copy_(source))
     problem = SelfLabelingEnergy().bind(*inputs(batch, num_classes, size, device))
     y = problem.reset(problem.logits.softmax(1))
-    stride, step = y.new_ones(batch), choose(problem).step(problem)
-    spent = seconds(lambda: step(y, y, stride, 0.6))
+    stride = y.new_ones(batch)
     needed = 4 * y.nbytes + problem.pair_term.weight_map.nbytes + problem.free.nbytes
-    return {
-        "shape": "×".join(map(str, y.shape)),
-        "step": type(step).__name__,
-        "milliseconds": 1e3 * spent,
-        "gigabytes_a_second": needed / spent / 1e9,
-        "copy": copy / 1e9,
-        "share": needed / spent / copy,
-    }
+    for step in (PlainStep(problem), choose(problem).step(problem)):
+        spent = seconds(lambda look=step: look(y, y, stride, 0.6))  # type: ignore[misc]
+        yield {
+            "shape": "×".join(map(str, y.shape)),
+            "step": type(step).__name__,
+            "milliseconds": 1e3 * spent,
+            "gigabytes_a_second": needed / spent / 1e9,
+            "copy": copy / 1e9,
+            "share": needed / spent / copy,
+        }
 
 
 class Bottleneck(nn.Module):
@@ -164,7 +168,7 @@ def main() -> None:
         print("No CUDA device here: nothing to measure.")
         return
     for name, rows in (
-        ("gpu_bandwidth", [bandwidth(*shape, "cuda") for shape in SHAPES]),
+        ("gpu_bandwidth", [row for shape in SHAPES for row in bandwidth(*shape, "cuda")]),
         ("gpu_training", [training(12, 21, (513, 513), "cuda")]),
     ):
         print(save(name, {"machine": machine(), "rows": rows}, table(rows, titles(rows[0]))), flush=True)

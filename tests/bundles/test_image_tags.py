@@ -218,6 +218,25 @@ def test_slices_of_volumes(tmp_path):
     np.testing.assert_array_equal(pred, np.concatenate((np.full((12, 16, 3, 1), 0.25), maps), 3).argmax(3))
 
 
+def test_no_background(scenes, tmp_path):
+    """Where every pixel is of some tag there is no background's score to look for, and no figure of it."""
+    content = json.loads((scenes / "dataset.json").read_text()) | {"background": False}
+    for section in ("training", "validation"):
+        for item in content[section]:
+            item |= {key: str(scenes / item[key]) for key in ("image", "label")}
+    (tmp_path / "masks.json").write_text(json.dumps(content))
+    assert main(["tags", "--masks", str(tmp_path / "masks.json"), "--output", str(tmp_path / "dataset.json")]) == 0
+    options = {"allow_outside": True, "allow_constant_tags": True, "channels": [4, 4], "strides": [2, 2]}
+    flow = train(tmp_path, tmp_path / "out", "gap", epochs=1, **options)
+    shown = {"IoU", "contour F", "tag AUC", "activated"}
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["validation"].keys() == shown
+    files = [str(BUNDLE / f"{name}.json") for name in ("train", "evaluate")]
+    where = {"output_dir": str(tmp_path / "out"), "dataset_dir": str(tmp_path), **options}
+    execute(ConfigWorkflow(files, workflow_type="eval", run_id="evaluating", logging_file=False, **where))
+    found = json.loads((tmp_path / "out" / "evaluation" / "report.json").read_text())["validation"]
+    assert found.keys() == shown and found["IoU"].keys() == {*flow.parser.get_parsed_content("schema").names, "mean"}
+
+
 @pytest.mark.slow
 def test_resumed_is_bit_equal_with_samples(scenes, tmp_path):
     train(scenes, tmp_path / "whole", "isl_fsl")

@@ -11,7 +11,7 @@ from medwsss.keys import UNLABELED, VOID
 from medwsss.solvers import NaturalGradient
 from medwsss.solvers.cells import interpolated, merged
 from medwsss.solvers.coarse import can_coarsen, cell, coarsened
-from medwsss.solvers.compiled import step as fused
+from medwsss.solvers.compiled import numba_step as fused
 from medwsss.solvers.mirror_step import mixed
 from medwsss.terms import GridNeighborhood, SelfLabelingEnergy
 from medwsss.terms.relaxations import RELAXATIONS

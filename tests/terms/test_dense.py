@@ -126,6 +126,34 @@ def test_dense_value_and_gradient_equal_a_sum_over_all_pairs(relaxation, given, 
     torch.testing.assert_close(curvature.flatten(1), by_hand)
 
 
+@pytest.mark.parametrize("relaxation", SECOND_ORDER)
+def test_what_is_remembered_of_given_labels_is_of_these(relaxation) -> None:
+    """Given labels, which a solve never changes, are filtered once; others are filtered anew."""
+    _, guide, scribble = batch_of(2, 3, (6, 7))
+    exists, free = scribble != VOID, scribble == UNLABELED
+    neighborhood = DenseNeighborhood(3.0, 0.4)
+    term = neighborhood.bind(RELAXATIONS[relaxation], guide, exists, free)
+    first, other = distributions(2, 3, (6, 7)), distributions(2, 3, (6, 7)).flip(0)
+    for y in (first, torch.where(free, other, first), other, first):
+        fresh = neighborhood.bind(RELAXATIONS[relaxation], guide, exists, free)
+        for found, expected in zip(term.model(y), fresh.model(y)):
+            torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_signs_of_principal_axes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which way they point is the linear algebra library's to choose, and another one's on a GPU."""
+    guide, values = picture((12, 13), 3, scale=1.0), torch.rand(1, 2, 12, 13, dtype=torch.float64)
+    expected = DenseNeighborhood(4.0, 0.2).filter(values, guide)
+    eigh = torch.linalg.eigh
+
+    def turned(matrix: Tensor) -> object:
+        found = eigh(matrix)
+        return type(found)((found.eigenvalues, found.eigenvectors * torch.tensor([-1.0, 1.0, -1.0])))
+
+    monkeypatch.setattr(torch.linalg, "eigh", turned)
+    torch.testing.assert_close(DenseNeighborhood(4.0, 0.2).filter(values, guide), expected)
+
+
 @pytest.mark.parametrize("relaxation", list(RELAXATIONS))
 @pytest.mark.parametrize("spatial_bandwidth", [None, 2.0])
 def test_sparse_value_and_gradient_equal_a_sum_over_its_pairs(relaxation, spatial_bandwidth, shape) -> None:

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numba's version of the solvers' inner loops: float32 on the CPU."""
+"""The solvers' inner loops in float32, by Numba on the CPU, and their step by Triton on CUDA."""
 
 from __future__ import annotations

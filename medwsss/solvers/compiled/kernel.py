@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The compiled loops of :class:`FusedStep`.
+"""The compiled loops of :class:`NumbaStep`.
 
-Space is flat: a neighbour is a constant shift away, and a pair that leaves the grid has weight 0, so that 1, 2 and 3
-axes are one code. Voxels are innermost, in blocks that stay in cache with all their classes; each inner loop runs over
-a block's voxels and becomes vector instructions. What a pair of voxels tells is found once, where its first voxel is,
-and kept for the second one in a window as long as the largest shift. Work is shared out in slabs of many blocks, which
-read their neighbours and write themselves only, so that threads need no order and the result doesn't depend on their
-number; a slab finds anew what the pairs that end in it tell.
+Voxels are innermost, in blocks that stay in cache with all their classes; each inner loop runs over a block's voxels
+and becomes vector instructions. What a pair of voxels tells is found once, where its first voxel is, and kept for the
+second one in a window as long as the largest shift. Work is shared out in slabs of many blocks, which read their
+neighbours and write themselves only, so that threads need no order and the result doesn't depend on their number; a
+slab finds anew what the pairs that end in it tell.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from numba import njit
 
 from medwsss.solvers import limits
 from medwsss.solvers.compiled.arithmetic import FASTMATH, exp2, f32, fma, inlined, log, log2_ratio
-from medwsss.solvers.compiled.similarities import COSINE, EPS, SQUARED, relax
+from medwsss.solvers.compiled.fused import CCE, CE, COSINE, QUADRATIC, RCE, SQUARED
+from medwsss.solvers.compiled.similarities import EPS, relax
 
-__all__ = ["BLOCK", "CCE", "CE", "QUADRATIC", "RCE", "sweep"]
+__all__ = ["BLOCK", "sweep"]
 
 BLOCK = 1024  # voxels: a row of floats of 4 KiB, so that K = 21 with its neighbours fits the second-level cache
-CE, RCE, CCE, QUADRATIC = range(4)
 # As in the reference, but changes of ln y in units of ln 2:
 LEAST_LABEL, LEAST_CURVATURE = f32(limits.LABEL_FLOOR), f32(limits.LEAST_CURVATURE)
 SMALL_LABEL, LOG2_E = f32(limits.SMALL_LABEL), f32(1 / np.log(2))

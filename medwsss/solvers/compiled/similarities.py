@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from medwsss.solvers.compiled.arithmetic import f32, inlined, safe_log
+from medwsss.solvers.compiled.fused import COSINE, SQUARED
 from medwsss.terms.simplex import EPSILON
 
-__all__ = ["COSINE", "DOT", "EPS", "SQUARED", "relax"]
+__all__ = ["EPS", "relax"]
 
-DOT, COSINE, SQUARED = range(3)
 EPS, SQUARED_EPS = f32(EPSILON), f32(16 * np.finfo(f32).eps)  # as in the reference
 
 

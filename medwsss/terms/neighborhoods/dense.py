@@ -117,6 +117,7 @@ class DensePairs(PairTerm):
     ) -> None:
         self.relaxation, self.grids, self.exists, self.scale = relaxation, grids, exists, scale
         self.free = None if free is None or bool((free >= (exists > 0)).all()) else free.to(exists.dtype) * exists
+        self._known: dict[int, tuple[Tensor, Tensor]] = {}  # by channels: of given voxels, and filtered
         self.degree = self._weighted(torch.ones_like(exists))
 
     def value(self, y: Tensor) -> Tensor:
@@ -125,7 +126,7 @@ class DensePairs(PairTerm):
         return self._sum(y, u, self._weighted(u))
 
     def model(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The sum, its derivative and its curvature; one filter of the labels, or two where some are given."""
+        """The sum, its derivative and its curvature; one filter of the labels."""
         u = self._unit(y)
         weighted = self._weighted(u)
         value, gradient = self._sum(y, u, weighted), -weighted
@@ -148,8 +149,18 @@ class DensePairs(PairTerm):
         """``Wx``, in which pairs of two given voxels and those that do not exist weigh nothing."""
         if self.free is None:
             return self.scale * self.exists * _filtered(self.grids, self.exists * x)
-        of_all, of_free = _filtered(self.grids, torch.cat([self.exists * x, self.free * x], 1)).chunk(2, 1)
-        return self.scale * (self.free * of_all + (self.exists - self.free) * of_free)
+        given = self.exists - self.free
+        of_free = _filtered(self.grids, self.free * x)
+        return self.scale * (self.exists * of_free + self.free * self._of_given(given * x))
+
+    def _of_given(self, x: Tensor) -> Tensor:
+        """The filtered part of given voxels, which is the same in all of a solve."""
+        if x.requires_grad:
+            return _filtered(self.grids, x)
+        known = self._known.get(x.shape[1])
+        if known is None or not torch.equal(known[0], x):
+            known = self._known[x.shape[1]] = x, _filtered(self.grids, x)
+        return known[1]
 
 
 def _filtered(grids: Sequence[BilateralGrid], values: Tensor) -> Tensor:
