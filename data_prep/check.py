@@ -9,6 +9,7 @@ are taken for one patient's, and that is a warning at most.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -86,7 +87,7 @@ def run(options: Options) -> int:
         plan = None if other else plan_training(facts_of(training, options.spatial_dims, options.minutes))
     tables = {section: f"{section}: {summary}" for section, summary in report.sections.items()}
     tables |= {"tags": f"training: {report.tags}"} if report.tags else {}
-    recipe = f"none, bundles/{other} has its own settings" if other else plan
+    recipe = f"none, bundles/{other} has its own settings{_on_top(training)}" if other and training else plan
     for text in [*tables.values(), *([f"recipe: {recipe}"] if recipe else [])]:
         print(text, end="\n\n")
     if training and training.items and not report.errors:
@@ -112,6 +113,15 @@ def _unplanned(content: Mapping[str, Any], tagged: bool, training: StudySummary)
     if tagged and not any(SCRIBBLE in item for item in content["training"]):
         return "image_tags"
     return "remote_sensing" if has_bands(content, training.channels) else None
+
+
+def _on_top(training: StudySummary) -> str:
+    """Where images have more bands than pixels a side, a network of single pixels had 0.34 in place of 0.08 (EnMAP)."""
+    largest = training.shape[1] if training.shape else ()
+    if (training.channels or 0) <= max(largest, default=math.inf):
+        return ""
+    size = " × ".join(map(str, largest))
+    return f", and pixels.json on top is for images of {training.channels} bands and {size} pixels"
 
 
 def _write(plan: Recipe, path: Path, replan: bool) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from data_prep.engine.journal import file_names
 from data_prep.engine.splits import SECTIONS
 from medwsss.files import read_json
-from medwsss.keys import IMAGE, LABEL, SCRIBBLE, VOID
+from medwsss.keys import IMAGE, LABEL, VOID
 from medwsss.rasters.bands import has_bands
+from medwsss.study import annotation_of
 from medwsss.study.intensities import rounded
 
 _RASTERS = "bundles/remote_sensing/train.json"
@@ -31,7 +32,7 @@ def summary(datalist: Path) -> str:
         lines.append(
             f"{len(grey)} grey images were written as RGB: {', '.join(grey[:_SHOWN])}{', …' * (len(grey) > _SHOWN)}"
         )
-    dense = any(SCRIBBLE not in item for item in study["training"])
+    dense = annotation_of(datalist) == LABEL
     if study["validation"] and not any(LABEL in item for item in study["validation"]):
         lines.append("no masks: strokes validate that are held out, which says less than masks would")
     lines += ["check it:", f"  python -m data_prep check {shlex.quote(str(datalist))}" + " --dense" * dense]
@@ -60,7 +61,7 @@ def training_command(datalist: Path) -> str:
         if ranges := [item["intensity"] for section in SECTIONS for item in study[section] if "intensity" in item]:
             options["intensity_range"] = rounded(ranges)
     options |= {key: study[key] for key, default in defaults.items() if study[key] != default}
-    if any(SCRIBBLE not in item for item in study["training"]):
+    if annotation_of(datalist) == LABEL:
         options["annotation_key"] = LABEL
     words = ["python", "-m", "monai.bundle", "run", "training", "--config_file", shlex.quote(config)]
     return " ".join([*words, *(f"--{key} {shlex.quote(str(value))}" for key, value in options.items())])

@@ -91,9 +91,9 @@ def check_study(
 ) -> StudyReport:
     """Open the files of a study, each of them once, and look for everything that would spoil the work on it.
 
-    What trains is the key ``scribble``, else ``label``; dense masks are ``mask``, else ``label``, and the other way
-    round in the section ``validation``, which measures by ``label``. Names and patients are compared over all sections
-    of the list, voxels over those that are opened.
+    What trains is the key ``scribble``, or ``label`` where no item has a scribble; dense masks are ``mask``, else
+    ``label``, and the other way round in the section ``validation``, which measures by ``label``. Names and patients
+    are compared over all sections of the list, voxels over those that are opened.
 
     Args:
         datalist: JSON in MONAI's Decathlon style; file names in it are relative to its folder.
@@ -133,7 +133,7 @@ def check_study(
     training_tags: list[Sequence[float]] = []
     jobs: list[_Job] = []
     for section, items in opened.items():
-        key = annotation_key if section == "training" else None
+        key = (annotation_key or _expected(items, dense)) if section == "training" else None
         for index, item in enumerate(items):
             where = f"{path}: {section}[{index}]"
             named, problems = _named(item, section, where, key, dense)
@@ -176,6 +176,12 @@ def check_study(
     report.warnings += differing_orders({order: name for found in reversed(orders) for order, name in found.items()})
     report.errors += [] if split_by_features(content) else _twins(report.sections)
     return report
+
+
+def _expected(items: Sequence[Any], dense: bool) -> str | None:
+    """The key that all items that train need, since one has it: training would not take the others either."""
+    given = not dense and any(isinstance(item, Mapping) and SCRIBBLE in item for item in items)
+    return SCRIBBLE if given and not is_tagged({"training": items}) else None
 
 
 def _has_images(items: Any) -> bool:

@@ -69,12 +69,14 @@ def check(path, report, *options):
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.longest if n in LARGE else ()) for n in README])
-def test_numbers_are_those_of_the_description(shared_data, tmp_path, name):
+def test_numbers_are_those_of_the_description(shared_data, tmp_path, capsys, name):
     options, sections = README[name]
     code, report = check(shared_data / name / "dataset.json", tmp_path / "report.json", *options)
     assert code == 0 and report["errors"] == []
     assert set(report["sections"]) == set(sections)
     assert (report["plan"] is None) == (name in BANDS)  # their bundle has settings of its own
+    single_pixels = "pixels.json on top is for images of 224 bands and 32 × 32 pixels" in capsys.readouterr().out
+    assert single_pixels == (name == "remote_sensing/enmap_potsdam")
     for section, (items, shares, contradictions) in sections.items():
         found = report["sections"][section]
         voxels = list(found["voxels"].values())  # in the order of classes, then unlabelled and void

@@ -321,6 +321,15 @@ def test_the_key_one_asks_for_is_needed(patients):
         patients.check(annotation_key="block", dense=True)
 
 
+def test_scribbles_are_needed_of_all_where_one_has_them(patients):
+    del patients.content["training"][1]["scribble"]
+    with pytest.raises(ValueError, match=r"training\[1\]\['scribble'\]: expected a file name, got None"):
+        patients.check()
+    for item in patients.content["training"]:
+        item.pop("scribble", None)
+    assert patients.check(dense=True).sections["training"].items == len(patients.content["training"])
+
+
 def test_only_the_sections_asked_for_are_opened(patients):
     (patients.folder / "image2.nii.gz").write_bytes(b"")
     assert patients.check(sections=("training",)).sections.keys() == {"training"}
