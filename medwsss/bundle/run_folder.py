@@ -127,7 +127,8 @@ def use_run(argv: Sequence[str] | None = None) -> None:
         argv: the command's ``sys.argv`` (default).
 
     Raises:
-        ValueError: for a folder that is not a run's, for a run of another bundle, and for overrides that contradict it.
+        ValueError: for a folder that is not a run's, for a run of another bundle, for overrides that contradict it, and
+            for a study to evaluate on whose classes have other names.
     """
     parser = running_parser()
     run_dir = parser.get_parsed_content("run_dir")
@@ -137,6 +138,8 @@ def use_run(argv: Sequence[str] | None = None) -> None:
     path, own = Path(str(run_dir)) / SETTINGS, Path(parser.get_parsed_content("bundle_root")).name
     if bundle != own:
         raise ValueError(f"expected a run of the bundle {own}, got one of {bundle}: {path}")
+    if "val_items" in parser:  # inference has images alone
+        _check_classes(parser, settings, path)
     kept = _typed(parser, settings, path, sys.argv if argv is None else argv)
     for name, value in settings.items():
         if name in parser and name not in kept:
@@ -145,6 +148,18 @@ def use_run(argv: Sequence[str] | None = None) -> None:
         check_options()
     except ValueError as error:
         raise ValueError(f"{error} in {path}") from error
+
+
+def _check_classes(parser: ConfigParser, settings: Mapping[str, Any], path: Path) -> None:
+    """Refuse to judge a run by the masks of other classes, such as those of a bundle's default data."""
+    of_run, of_study = settings.get("class_names"), parser.get_parsed_content("class_names")
+    unnamed = [f"class {k}" for k in range(len(of_study))]
+    if of_run is None or of_run == unnamed or of_study in (of_run, unnamed):
+        return
+    raise ValueError(
+        f"expected a study of the classes {of_run}, as in {path}, got {of_study} in "
+        f"{parser.get_parsed_content('datalist')}: --dataset_dir says which one is meant"
+    )
 
 
 def _typed(parser: ConfigParser, settings: Mapping[str, Any], path: Path, argv: Sequence[str]) -> set[str]:

@@ -117,6 +117,18 @@ def test_a_run_is_evaluated_by_its_folder(study, run):
     assert json.loads((run / "evaluation" / "report.json").read_text())["validation"]["Dice"]
 
 
+def test_a_run_is_not_evaluated_on_other_classes(study, run):
+    """Such as on the default data, when one forgets to say on which."""
+    content = json.loads((run / "settings.json").read_text())
+    content["settings"]["class_names"] = ["background", "right", "wall", "left", "atrium"]
+    (run / "settings.json").write_text(json.dumps(content))
+    with pytest.raises(RuntimeError) as error:
+        execute(workflow("train", "evaluate", run_dir=str(run), dataset_dir=str(study), device="cpu", amp=False))
+    told = str(cause_of(error.value))
+    assert "'right', 'wall', 'left', 'atrium']" in told and str(study / "dataset.json") in told
+    assert "--dataset_dir says" in told and not (run / "evaluation").exists()
+
+
 def test_masks_beside_the_scribbles_measure_pseudo_labels_and_nothing_else(study, trained, tmp_path):
     train(study, tmp_path, mask_key="label", val_interval=1)
     with_masks, without = (torch.load(folder / "model.pt", weights_only=True) for folder in (tmp_path, trained))
