@@ -104,7 +104,7 @@ def run(options: Options) -> int:
         write_json(found, options.json)
     if options.html:
         title = read_json(path).get("name", path.stem)
-        write_page(options.html, title, tables, str(plan or ""), report.errors, report.warnings, report.pictures)
+        write_page(options.html, title, tables, str(recipe or ""), report.errors, report.warnings, report.pictures)
     return 1 if report.errors else 0
 
 

@@ -36,27 +36,28 @@ class TritonStep(FusedStep):
         batch, classes, size = self.shape
         partners = len(self.shifts) * (1 if out is None else 2)
         energy = y.new_empty(batch, triton.cdiv(size, BLOCK))
-        sweep[energy.shape[1], batch](
-            y,
-            previous,
-            self.unary,
-            self.free,
-            self.weights,
-            self.offsets,
-            stride,
-            previous if out is None else out,
-            energy,
-            size,
-            self.eta,
-            momentum,
-            classes,
-            len(self.shifts),
-            triton.next_power_of_2(max(partners, 1)),
-            *self.kinds,
-            out is not None,
-            BLOCK,
-            num_warps=WARPS,
-        )
+        with torch.cuda.device_of(y):  # Triton launches on the current device, whatever it is given
+            sweep[energy.shape[1], batch](
+                y,
+                previous,
+                self.unary,
+                self.free,
+                self.weights,
+                self.offsets,
+                stride,
+                previous if out is None else out,
+                energy,
+                size,
+                self.eta,
+                momentum,
+                classes,
+                len(self.shifts),
+                triton.next_power_of_2(max(partners, 1)),
+                *self.kinds,
+                out is not None,
+                BLOCK,
+                num_warps=WARPS,
+            )
         return energy.sum(1, dtype=torch.float64).to(y.dtype)
 
 
