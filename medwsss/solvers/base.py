@@ -116,8 +116,8 @@ class Solver(ABC):
             weights: ``w_ij`` of this guide if the caller has them.
             frozen: ``B K *S``, labels ``q_i`` of unlabelled voxels that are known, 0 elsewhere; they come back as they
                 are, and the others are ``argmin_y E(y | q)`` of :meth:`~medwsss.terms.SelfLabelingEnergy.bind`. A block
-                whose border is frozen at labels of the whole needs no more around it. The solve begins at ``initial`` or
-                the network; a minimum cut takes each ``q_i`` for its largest class.
+                whose border is frozen at labels of the whole needs no more around it. A solve with some begins at
+                ``initial`` or the network; a minimum cut takes each ``q_i`` for its largest class.
 
         Raises:
             ValueError: for shapes that don't belong together, seeds outside the classes, or input that is not finite.
