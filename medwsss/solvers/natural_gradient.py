@@ -125,8 +125,8 @@ class NaturalGradient(IterativeSolver):
         """How far from a voxel of an image of this shape, along each axis, anything has a say in its label.
 
         Cut from the whole with so many voxels around it, a block has the same labels, if it is cut at multiples of
-        ``2^levels`` voxels (as the cells of coarser grids are) or where the image ends: bit for bit by the compiled
-        step, and to rounding by the reference. Labels that a solve is given to start from count as coming from nowhere
+        ``2^levels`` voxels (as the cells of coarser grids are) or where the image ends: bit for bit by Numba's
+        step, and to rounding by the others. Labels that a solve is given to start from count as coming from nowhere
         farther: with them, and for BL and CCE, it needs no more than ``levels=0`` tells.
 
         Raises:
