@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +17,8 @@ from medwsss.solvers.mirror_step import MirrorStep, PlainStep
 from medwsss.terms.energy import BoundEnergy
 
 __all__ = ["Backend", "choose", "reference"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,13 @@ def reference(why: str) -> Backend:
     return Backend(f"PyTorch ({why})", PlainStep, mirror_step.mixed, cells.merged, cells.interpolated)
 
 
+@functools.cache  # told once
+def without(why: str) -> Backend:
+    """PyTorch in place of what this machine lacks."""
+    logger.warning("Pseudo-labels are solved by PyTorch alone, which takes several times as long: %s", why)
+    return reference(why)
+
+
 def choose(problem: BoundEnergy) -> Backend:
     """A compiled step if one can serve this problem, and so its coarser grids: Numba's or Triton's; else PyTorch's."""
     device, dtype = problem.logits.device.type, problem.logits.dtype
@@ -58,7 +69,7 @@ def on_cpu(problem: BoundEnergy) -> Backend:
     try:
         import medwsss.solvers.compiled.numba_step as compiled  # late: it takes a second to import
     except (ImportError, RuntimeError) as error:  # no Numba, or nowhere it may keep what it compiles
-        return reference(f"the compiled step is not to be had: {error}")
+        return without(f"the compiled step is not to be had: {error}")
     return Backend("Numba", compiled.NumbaStep, compiled.mixed, compiled.merged, compiled.interpolated)
 
 
@@ -67,7 +78,7 @@ def on_cuda(problem: BoundEnergy) -> Backend:
     try:
         import medwsss.solvers.compiled.triton_step as compiled  # late: it is on few machines without a GPU
     except ImportError as error:
-        return reference(f"the compiled step is not to be had: {error}")
+        return without(f"the compiled step is not to be had: {error}")
     if (why := compiled.unusable(problem.logits.device)) is not None:
-        return reference(f"the compiled step does not run: {why}")
+        return without(f"the compiled step does not run: {why}")
     return Backend("Triton", compiled.TritonStep, mirror_step.mixed, cells.merged, cells.interpolated)
