@@ -64,13 +64,12 @@ def choose(problem: BoundEnergy) -> Backend:
 
 def on_cpu(problem: BoundEnergy) -> Backend:
     """Numba's loops, where they are to be had."""
-    if problem.frozen is not None:
-        return reference("the compiled step knows no frozen labels")
     try:
         import medwsss.solvers.compiled.numba_step as compiled  # late: it takes a second to import
     except (ImportError, RuntimeError) as error:  # no Numba, or nowhere it may keep what it compiles
         return without(f"the compiled step is not to be had: {error}")
-    return Backend("Numba", compiled.NumbaStep, compiled.mixed, compiled.merged, compiled.interpolated)
+    mixed = compiled.mixed if problem.frozen is None else mirror_step.mixed  # Numba's knows the scribble alone
+    return Backend("Numba", compiled.NumbaStep, mixed, compiled.merged, compiled.interpolated)
 
 
 def on_cuda(problem: BoundEnergy) -> Backend:
