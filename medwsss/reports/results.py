@@ -43,9 +43,11 @@ def score(line: Line) -> float:
 
 
 def cases(lines: Sequence[Line]) -> np.ndarray:
-    """Dice of each validation case: mean over its foreground classes, then over seeds."""
-    figures = [np.array(line["cases"]["Dice"], dtype=float) for line in lines]  # null is NaN
-    return np.asarray(np.mean([np.nanmean(values, axis=1) for values in figures], axis=0))
+    """Dice of each validation case: mean over its foreground classes, then over seeds; NaN where it shows none."""
+    figures = np.array([line["cases"]["Dice"] for line in lines], dtype=float)  # null is NaN
+    count = np.isfinite(figures).sum(2)
+    means = np.where(count > 0, np.nansum(figures, axis=2) / np.maximum(count, 1), np.nan)
+    return np.asarray(means.mean(0))
 
 
 def same_seeds(first: Sequence[Line], second: Sequence[Line]) -> tuple[list[Line], list[Line]]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from medwsss.reports import results
 
@@ -19,6 +20,11 @@ SECOND = line(1, [[0.6, 0.8], [None, 0.4], [0.8, 1.0]])  # 0.7, 0.4, 0.9
 def test_cases_leave_out_classes_that_are_nowhere():
     np.testing.assert_allclose(results.cases([FIRST]), [0.5, 0.2, 0.8])
     np.testing.assert_allclose(results.cases([FIRST, SECOND]), [0.6, 0.3, 0.85])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_case_without_any_class_is_nothing_to_warn_of():
+    np.testing.assert_allclose(results.cases([line(0, [[None, None], [0.2, 0.6]])]), [np.nan, 0.4])
 
 
 def test_intersection_over_union_comes_first():
