@@ -39,7 +39,7 @@ OVERLAYS: dict[str, dict[str, Any]] = {
 }
 #: Iterations, and what the bundle is told of a study.
 ROWS: dict[str, tuple[int, dict[str, str]]] = {
-    "scenes": (1500, {}),
+    "scenes": (600, {}),
     "hippocampus_slices": (
         560,
         {"batch_size": "32", "in_channels": "1", "mean": "[0.57]", "std": "[0.25]", "patch_size": "[64,64]"},
