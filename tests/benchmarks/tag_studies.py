@@ -28,14 +28,15 @@ from medwsss.files import read_json, write_json
 
 SIDE = 256
 BUNDLED = ["gap", "gmp", "lse", "rank", "isl", "isl_exact", "multinomial", "fsl", "isl_fsl"]
+SOFTMAX = {"posterior": "multinomial", "background_channel": True}  # what these gates are made for
 OVERLAYS: dict[str, dict[str, Any]] = {
     "isl_1_sample": {"isl_weight": 0.2, "samples": 1},
     "isl_5_samples": {"isl_weight": 0.2, "samples": 5},
     "isl_weight_0.5": {"isl_weight": 0.5},
     "isl_weight_1": {"isl_weight": 1.0},
     "fsl_gate_b": {"isl_weight": 0.0, "fsl_weight": 1.0, "gate": "b"},
-    "fsl_gate_a": {"isl_weight": 0.0, "fsl_weight": 1.0, "gate": "a"},
-    "fsl_gate_s": {"isl_weight": 0.0, "fsl_weight": 1.0, "gate": "s"},
+    "fsl_gate_a": {**SOFTMAX, "isl_weight": 0.0, "fsl_weight": 1.0, "gate": "a"},
+    "fsl_gate_s": {**SOFTMAX, "isl_weight": 0.0, "fsl_weight": 1.0, "gate": "s"},
 }
 #: Iterations, and what the bundle is told of a study.
 ROWS: dict[str, tuple[int, dict[str, str]]] = {
