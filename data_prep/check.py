@@ -87,7 +87,7 @@ def run(options: Options) -> int:
         plan = None if other else plan_training(facts_of(training, options.spatial_dims, options.minutes))
     tables = {section: f"{section}: {summary}" for section, summary in report.sections.items()}
     tables |= {"tags": f"training: {report.tags}"} if report.tags else {}
-    recipe = f"none, bundles/{other} has its own settings{_on_top(training)}" if other and training else plan
+    recipe = f"none, bundles/{other}" if other else plan
     for text in [*tables.values(), *([f"recipe: {recipe}"] if recipe else [])]:
         print(text, end="\n\n")
     if training and training.items and not report.errors:
@@ -109,19 +109,17 @@ def run(options: Options) -> int:
 
 
 def _unplanned(content: Mapping[str, Any], tagged: bool, training: StudySummary) -> str | None:
-    """The bundle for a list that no recipe is for."""
+    """The bundle for a list that no recipe is for, and what is to be said of it."""
+    own = "has its own settings"
     if tagged and not any(SCRIBBLE in item for item in content["training"]):
-        return "image_tags"
-    return "remote_sensing" if has_bands(content, training.channels) else None
-
-
-def _on_top(training: StudySummary) -> str:
-    """Where images have more bands than pixels a side, a network of single pixels had 0.34 in place of 0.08 (EnMAP)."""
-    largest = training.shape[1] if training.shape else ()
-    if (training.channels or 0) <= max(largest, default=math.inf):
-        return ""
-    size = " × ".join(map(str, largest))
-    return f", and pixels.json on top is for images of {training.channels} bands and {size} pixels"
+        return f"image_tags {own}"
+    if not has_bands(content, training.channels):
+        return None
+    bands, sides = training.channels or 0, training.shape[1] if training.shape else ()
+    if bands <= max(sides, default=math.inf):
+        return f"remote_sensing {own}"
+    size = " × ".join(map(str, sides))  # a network of single pixels had 0.34 in place of 0.08 on EnMAP's tiles
+    return f"remote_sensing {own}, and pixels.json on top is for images of {bands} bands and {size} pixels"
 
 
 def _write(plan: Recipe, path: Path, replan: bool) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -25,8 +25,8 @@ from torch import Tensor
 from medwsss.solvers import NaturalGradient
 from medwsss.solvers.cells import interpolated, means
 from medwsss.solvers.coarse import can_coarsen, cell, coarsened
-from medwsss.solvers.limits import LABEL_FLOOR, LARGEST_CHANGE, LEAST_CURVATURE, SMALL_LABEL
-from medwsss.solvers.mirror_step import per_sample
+from medwsss.solvers.limits import LABEL_FLOOR
+from medwsss.solvers.mirror_step import PlainStep, per_sample
 from medwsss.terms import BoundEnergy, SelfLabelingEnergy
 from tests.benchmarks.problems import PROBLEMS, STUDIES
 from tests.benchmarks.report import machine, save, table
@@ -39,6 +39,22 @@ SHARES = (1.0, 0.25)  # of it that are tried
 AT = (12, 36, 72)  # looks in the table
 
 
+class Tilted:
+    """``E(y) + τ·y``, for :class:`PlainStep`."""
+
+    def __init__(self, problem: BoundEnergy, tilt: Tensor) -> None:
+        self.problem, self.tilt, self.reset = problem, tilt, problem.reset
+
+    def value(self, y: Tensor) -> Tensor:
+        """As :meth:`BoundEnergy.value`."""
+        return self.problem.value(y) + (self.tilt * y).flatten(1).sum(1)
+
+    def model(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As :meth:`BoundEnergy.model`; a linear term curves nothing."""
+        value, gradient, curvature = self.problem.model(y)
+        return value + (self.tilt * y).flatten(1).sum(1), gradient + self.tilt, curvature
+
+
 class Grid:
     """One grid: its energy, and how often it was looked at."""
 
@@ -48,7 +64,7 @@ class Grid:
     def value(self, y: Tensor, tilt: Tensor) -> Tensor:
         """``E(y) + τ·y``."""
         self.looks += 1
-        return self.problem.value(y) + (tilt * y).flatten(1).sum(1)
+        return Tilted(self.problem, tilt).value(y)
 
     def moved(self, y: Tensor, change: Tensor) -> Tensor:
         """``softmax(ln y + change)``, seeds and void voxels as they are."""
@@ -57,16 +73,11 @@ class Grid:
 
     def steps(self, y: Tensor, previous: Tensor, tilt: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """So many steps; the last two ``y``."""
+        look, stride = PlainStep(cast(Any, Tilted(self.problem, tilt))), y.new_full((len(y),), STRIDE)
         for _ in range(count):
             self.looks += 1
-            _, gradient, curvature = self.problem.model(y)
-            inverse = 1 / y.clamp_min(SMALL_LABEL)
-            share, gradient = y * inverse, gradient + tilt
-            mean = (share * gradient).sum(1, keepdim=True) / share.sum(1, keepdim=True)
-            change = STRIDE * (mean - gradient) * inverse / curvature.clamp_min(LEAST_CURVATURE)
-            change = change.clamp(-LARGEST_CHANGE, LARGEST_CHANGE)
-            change += MOMENTUM * (y.clamp_min(LABEL_FLOOR) / previous.clamp_min(LABEL_FLOOR)).log()
-            previous, y = y, self.moved(y, change)
+            following = look(y, previous, stride, MOMENTUM)[1]
+            previous, y = y, following
         return y, previous
 
 

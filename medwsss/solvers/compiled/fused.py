@@ -74,7 +74,7 @@ class FusedStep(ABC):
         problem: what to minimise.
 
     Raises:
-        ValueError: for one with something that :func:`lacking` names.
+        ValueError: for pairs that are no list of offsets whose weights are kept.
 
     Attributes:
         unary: ``σ``, or for ``−y·ln σ`` its ``−ln σ``, ``B K N``.
