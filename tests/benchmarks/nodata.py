@@ -27,6 +27,7 @@ from data_prep.__main__ import main as data_prep
 from data_prep.engine.summary import training_command
 from medwsss.experiments import runs
 from medwsss.keys import UNLABELED, VOID
+from medwsss.reports.results import score
 from tests.benchmarks.report import OUTPUT, machine, save, table
 
 SHAPE, SCENES, MASKED = (72, 104), 7, 3  # rows and columns; scenes; the last ones have dense masks
@@ -105,16 +106,16 @@ def main() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PendingDeprecationWarning)
             datalist = study(border, folder)
-        dice = []
+        scores = []
         for seed in arguments.seeds:
             run = folder / f"run_{arguments.epochs}_{seed}"
             command = training_command(datalist) + OVERRIDES.format(epochs=arguments.epochs, seed=seed)
             line = runs.run([*shlex.split(command)[1:], "--output_dir", str(run)], run, threads=1)
-            dice.append(line["Dice"]["mean"])
-            print(f"border declared by {border}, seed {seed}: mean Dice {dice[-1]:.3f}", flush=True)
-        rows.append({"border": border, "dice": mean(dice), "seeds": dice, "command": command})
+            scores.append(score(line))
+            print(f"border declared by {border}, seed {seed}: mIoU {scores[-1]:.3f}", flush=True)
+        rows.append({"border": border, "miou": mean(scores), "seeds": scores, "command": command})
     report = {"machine": machine(), "epochs": arguments.epochs, "rows": rows}
-    print(save("nodata", report, table(rows, {"border": "border declared by", "dice": "mean Dice", "seeds": "seeds"})))
+    print(save("nodata", report, table(rows, {"border": "border declared by", "miou": "mIoU", "seeds": "seeds"})))
 
 
 if __name__ == "__main__":
