@@ -15,16 +15,16 @@ Source: Chen, Paris & Durand, Real-time Edge-Aware Image Processing with the Bil
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from medwsss.terms.grid_axes import CONTRAST, POSITION, Axis, Joint
+from medwsss.terms.grid_blur import GridBlur
 from medwsss.terms.self_adjoint import self_adjoint
 
 __all__ = ["BilateralGrid"]
@@ -33,116 +33,26 @@ __all__ = ["BilateralGrid"]
 NEGLIGIBLE = 0.06
 #: Cells of a grid at most, 256 MB in float32, and numbers of the classes that are filtered at once.
 LARGEST, AT_ONCE = 2**26, 2**25
-#: Shares of voxels in corners of the grid that are read at once; of large images those of 4 corners.
-SHARES = 2**22
+#: Shares of voxels in corners of the grid that are had at once, and kept if that is all of them; of large images those
+#: of 4 corners.
+SHARES = 2**23
 PASS = 80  # multiplications of a matrix product that take as long as to read and write a number
-FINE = 24  # places in a cell at which the kernel is fitted
 
 
-class Spline(NamedTuple):
-    """A B-spline of this degree on cells of this many bandwidths."""
-
-    degree: int
-    cell: float
-
-    def spread(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The first vertex of each place ``x`` (in cells, ``N``), and what it and the next ones get of it."""
-        if self.degree == 1:
-            first = x.floor()
-            t = x - first
-            return first.long(), torch.stack([1 - t, t])
-        first = (x - 0.5).floor()
-        t = x - first - 1  # from the vertex in the middle, within ½ of it
-        return first.long(), torch.stack([(0.5 - t) ** 2 / 2, 0.75 - t**2, (0.5 + t) ** 2 / 2])
-
-
-POSITION, CONTRAST = Spline(1, 0.5), Spline(2, 0.8)
-
-
-@lru_cache(maxsize=None)
-def fitted(spline: Spline) -> Tensor:
-    """``b_0, b_1, …`` of a Gaussian of standard deviation 1, in float64."""
-    count = math.ceil(4 / spline.cell)
-    places = torch.arange(FINE, dtype=torch.float64) / FINE
-    steps = (torch.arange(round(4.5 / spline.cell * FINE), dtype=torch.float64) + 0.5) / FINE
-    x = places.repeat_interleave(len(steps)) + 1
-    y = x + steps.repeat(FINE)
-    (a, of_a), (b, of_b) = spline.spread(x), spline.spread(y)
-    table = x.new_zeros(len(x), count)
-    for p, share in enumerate(of_a):
-        for q, other in enumerate(of_b):
-            apart = (b + q - a - p).abs()
-            near = apart < count
-            table[near.nonzero().flatten(), apart[near]] += (share * other)[near]
-    kernel = torch.exp(-(((y - x) * spline.cell) ** 2) / 2)
-    solution: Tensor = torch.linalg.lstsq(table, kernel.unsqueeze(1)).solution
-    return solution.flatten()
-
-
-class Axis:
-    """One axis of the grid.
-
-    Args:
-        x: of each voxel, ``N``, in bandwidths.
-        spline: between voxels and vertices.
+class Corners(NamedTuple):
+    """Some corners of the cells that voxels are in; voxels in the grid's order.
 
     Attributes:
-        first: vertex of each voxel, ``N``.
-        shares: of it and the next ones, ``2 or 3 × N``.
-        blur: ``vertices × vertices``.
+        vertices: of groups of voxels, ``corners × groups``.
+        shares: of voxels, ``corners × N``.
+        of_voxels: their vertices, ``N × corners``.
+        shares_of_voxels: the same shares, ``N × corners``.
     """
 
-    def __init__(self, x: Tensor, spline: Spline) -> None:
-        self.first, self.shares = spline.spread((x - x.amin()) / spline.cell + 1)
-        self.first -= int(self.first.amin())
-        vertices = torch.arange(int(self.first.amax()) + len(self.shares))
-        apart = (vertices[:, None] - vertices).abs()
-        b = fitted(spline)
-        self.blur = torch.where(apart < len(b), b[apart.clamp_max(len(b) - 1)], 0).to(x)
-
-    def own(self) -> Tensor:
-        """What a voxel gets of itself, ``N``."""
-        near = self.blur[: len(self.shares), : len(self.shares)]
-        return torch.einsum("an,ab,bn->n", self.shares, near, self.shares)
-
-
-class Joint:
-    """Axes of the grid as one, of those vertices that some voxel has a share in.
-
-    Most of the colours that three axes make are nowhere in an image.
-
-    Args:
-        axes: some, at least one.
-
-    Attributes:
-        first: vertex of each voxel, ``N``, among all that the axes make.
-        corners: how far behind it are those that a voxel has a share in, and the shares, ``N``.
-        number: of each vertex, among those that somebody has a share in.
-        blur: ``vertices × vertices`` of the latter.
-    """
-
-    def __init__(self, axes: Sequence[Axis]) -> None:
-        sizes = [len(axis.blur) for axis in axes]
-        strides = [math.prod(sizes[n + 1 :]) for n in range(len(axes))]
-        self.first = torch.stack([stride * axis.first for axis, stride in zip(axes, strides)]).sum(0)
-        self.corners = []
-        for corner in itertools.product(*(range(len(axis.shares)) for axis in axes)):
-            share = torch.stack([axis.shares[v] for axis, v in zip(axes, corner)]).prod(0)
-            self.corners.append((sum(stride * v for stride, v in zip(strides, corner)), share))
-        used = self.first.new_zeros(math.prod(sizes), dtype=torch.bool)
-        for far, _ in self.corners:
-            used[self.first + far] = True
-        self.number = used.cumsum(0) - 1
-        self._axes, self._vertices = axes, [used.nonzero().flatten() // s % n for s, n in zip(strides, sizes)]
-
-    def __len__(self) -> int:
-        return len(self._vertices[0])
-
-    @cached_property
-    def blur(self) -> Tensor:
-        """Of the vertices in use."""
-        of_axes = (axis.blur[vertices][:, vertices] for axis, vertices in zip(self._axes, self._vertices))
-        return torch.stack(list(of_axes)).prod(0)
+    vertices: Tensor
+    shares: Tensor
+    of_voxels: Tensor
+    shares_of_voxels: Tensor
 
 
 class BilateralGrid:
@@ -172,7 +82,7 @@ class BilateralGrid:
         colors, places = [Axis(x, CONTRAST) for x in wide], [Axis(x, POSITION) for x in positions]
         self.own = math.prod((axis.own() for axis in (*colors, *places)), start=positions.new_ones(()))
         joints = _joined(colors, places)
-        self.blurs, self.sizes = [joint.blur for joint in joints], [len(joint) for joint in joints]
+        self.sizes = [len(joint) for joint in joints]
         self._group(joints)
 
     def _group(self, joints: Sequence[Joint]) -> None:
@@ -184,14 +94,19 @@ class BilateralGrid:
         _, self.group, counts = torch.unique_consecutive(cell, return_inverse=True, return_counts=True)
         self.starts = counts.cumsum(0) - counts
         heads = self.order[self.starts]
-        strides = [math.prod(self.sizes[n + 1 :]) for n in range(len(self.sizes))]
-        self._parts = [
-            (
-                torch.stack([stride * joint.number[joint.first[heads] + far] for far, _ in joint.corners]),
-                torch.stack([share[self.order] for _, share in joint.corners]),
-            )
-            for joint, stride in zip(joints, strides)
-        ]
+        vertices = [torch.stack([j.number[j.first[heads] + far] for far, _ in j.corners]) for j in joints]
+        shares = [torch.stack([share[self.order] for _, share in joint.corners]) for joint in joints]
+        blurs = [joint.blur for joint in joints]
+        if len(joints) == 1:  # the second axis is a point
+            blurs.append(torch.ones_like(blurs[0][:1, :1]))
+            vertices.append(torch.zeros_like(vertices[0][:1]))
+            shares.append(torch.ones_like(shares[0][:1]))
+        self._blur = GridBlur(blurs, vertices[:2])
+        vertices[:2] = [self._blur.pairs[vertices[0][:, None], vertices[1]].flatten(0, 1)]
+        shares[:2] = [(shares[0][:, None] * shares[1]).flatten(0, 1)]
+        strides = [math.prod(self.sizes[n:]) for n in range(2, len(blurs) + 1)]
+        self._parts = [(stride * own, share) for stride, own, share in zip(strides, vertices, shares)]
+        self._kept: list[Corners] = []
 
     def filter(self, values: Tensor) -> Tensor:
         """``Σ_{j≠i} k_ij v_j`` of values ``K × N``; it can be differentiated in them, as often as need be."""
@@ -199,35 +114,38 @@ class BilateralGrid:
 
     def apply(self, values: Tensor) -> Tensor:
         """:meth:`filter`, without autograd."""
-        parts = math.ceil(len(values) * math.prod(self.sizes) / AT_ONCE)
+        parts = math.ceil(len(values) * self._blur.vertices / AT_ONCE)
         return torch.cat([self._some(part) for part in values.chunk(min(parts, len(values)))])
 
     def _some(self, values: Tensor) -> Tensor:
-        v, all_of_them = values.T[self.order], torch.arange(len(self.order), device=values.device)
-        grid = v.new_zeros(math.prod(self.sizes), len(values))
-        for vertices, shares in self._corners():
-            count = len(vertices)
-            starts = self.starts + len(self.order) * torch.arange(count, device=values.device)[:, None]
+        v = values.T[self.order]
+        all_of_them = torch.arange(len(v), dtype=torch.int32, device=v.device)
+        grid = v.new_zeros(self._blur.vertices, len(values))
+        for vertices, shares, *_ in self._corners():
+            starts = torch.cat([self.starts + len(v) * corner for corner in range(len(vertices))])
             of_groups = F.embedding_bag(
-                all_of_them.repeat(count), v, starts.flatten(), mode="sum", per_sample_weights=shares.flatten()
+                all_of_them.repeat(len(vertices)), v, starts.int(), mode="sum", per_sample_weights=shares.flatten()
             )
             grid.index_add_(0, vertices.flatten(), of_groups)
-        for n, blur in enumerate(self.blurs):
-            grid = blur @ grid.reshape(math.prod(self.sizes[:n]), len(blur), -1)
-        grid = grid.reshape(-1, len(values))
+        grid = self._blur(grid)
         sums = -self.own[self.order, None] * v
-        for vertices, shares in self._corners():
-            sums += F.embedding_bag(
-                vertices.T.contiguous()[self.group], grid, mode="sum", per_sample_weights=shares.T.contiguous()
-            )
+        for *_, vertices, shares in self._corners():
+            sums += F.embedding_bag(vertices, grid, mode="sum", per_sample_weights=shares)
         return torch.empty_like(sums).index_copy_(0, self.order, sums).T
 
-    def _corners(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """A few corners at a time: the vertex of each group of voxels, and the share of each voxel."""
+    def _corners(self) -> Iterable[Corners]:
+        """All of them, a few at a time."""
         numbers = torch.cartesian_prod(*(torch.arange(len(v)) for v, _ in self._parts)).to(self.order.device)
-        for some in numbers.reshape(-1, len(self._parts)).split(max(4, SHARES // len(self.order))):
-            vertices, shares = zip(*((v[k], share[k]) for (v, share), k in zip(self._parts, some.T)))
-            yield sum(vertices), math.prod(shares)
+        some = numbers.reshape(-1, len(self._parts)).split(max(4, SHARES // len(self.order)))
+        if len(some) == 1:
+            self._kept = self._kept or [self._read(some[0])]
+            return self._kept
+        return map(self._read, some)
+
+    def _read(self, numbers: Tensor) -> Corners:
+        of_axes, shares_of_axes = zip(*((v[k], share[k]) for (v, share), k in zip(self._parts, numbers.T)))
+        vertices, shares = sum(of_axes), math.prod(shares_of_axes)
+        return Corners(vertices, shares, vertices.int().T.contiguous()[self.group], shares.T.contiguous())
 
 
 def _principal_axes(centred: Tensor) -> Tensor:
