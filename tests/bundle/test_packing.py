@@ -73,6 +73,17 @@ def test_load_builds_the_network_and_its_script(run, bundle):
         torch.testing.assert_close(scripted(image), network.eval()(image), atol=1e-4, rtol=0)
 
 
+def test_monai_label_predicts_what_the_run_does(run, bundle, tmp_path):
+    label = pytest.importorskip("monailabel.tasks.infer.bundle", reason="needs monailabel", exc_type=ImportError)
+    task = label.BundleInferTask(str(bundle), {"preload": "false"}, type="segmentation")
+    assert task.is_valid() and task.labels == {"rv": 1, "myo": 2, "lv": 3}
+    image = run.parent / "images" / "case_0.nii.gz"
+    theirs, _ = task({"image": str(image), "device": "cpu", "result_extension": ".nii.gz", "result_dtype": "uint8"})
+    assert main(["infer", str(run), str(run.parent / "images"), "--output_dir", str(tmp_path)]) == 0
+    theirs, ours = nib.load(theirs), nib.load(tmp_path / "case_0_pred.nii.gz")
+    assert np.array_equal(theirs.dataobj, ours.dataobj) and np.allclose(theirs.affine, ours.affine)
+
+
 def test_what_label_and_deploy_take_of_it(bundle):
     """They parse the configuration at the folder, drop what loads and saves, and name classes by the metadata."""
     config = load_bundle_config(str(bundle), "inference.json")
