@@ -56,6 +56,7 @@ class ReportHandler:
         diagnostics: of the trainer.
         validated_on: "masks", or what else the figures are of: "strokes" or "held-out strokes", of which they are
             agreement and no score of masks, or "nothing". Figures that need masks have no column then.
+        outlook: what a longer training would bring, if that is known.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class ReportHandler:
         files: Mapping[str, str] = FILES,
         diagnostics: PseudoLabelDiagnostics | None = None,
         validated_on: str = "masks",
+        outlook: str | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.validator = validator
@@ -75,6 +77,7 @@ class ReportHandler:
         self.files = files
         self.diagnostics = diagnostics or PseudoLabelDiagnostics()
         self.validated_on = validated_on
+        self.outlook = outlook
         self.best: dict[str, Any] = {}
         self.logger = logging.getLogger(__name__)
 
@@ -127,6 +130,7 @@ class ReportHandler:
             "cases": self.best.get("cases", {}),
             "last_epoch": self.diagnostics.figures,
             "advice": self.diagnostics.advice,
+            "outlook": self.outlook,
             "files": files,
         }
         path = self.output_dir / "report.json"
@@ -159,6 +163,8 @@ class ReportHandler:
             lines.append("last epoch: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
         if advice := self.diagnostics.advice:
             lines.append(f"advice: {advice}")
+        if self.outlook:
+            lines.append(f"longer: {self.outlook}")
         return "\n".join(lines + [f"{title}: {', '.join(paths)}" for title, paths in files.items() if paths])
 
     def _title(self) -> str:

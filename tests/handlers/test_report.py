@@ -97,11 +97,12 @@ def test_figures_of_each_case(tmp_path):
 def test_diagnostics_and_advice(tmp_path, capsys):
     diagnostics = PseudoLabelDiagnostics()
     diagnostics.load_state_dict({"figures": {"pseudo_label_change": 0.25}, "missing": [2], "most_changed": 0.25})
-    engines(tmp_path, diagnostics=diagnostics)[0].run()
+    engines(tmp_path, diagnostics=diagnostics, outlook="twice as good")[0].run()
     content = json.loads((tmp_path / "report.json").read_text())
     assert content["last_epoch"] == {"pseudo_label_change": 0.25} and "classes [2]" in content["advice"]
     lines = capsys.readouterr().out.splitlines()
     assert "last epoch: pseudo_label_change 0.250" in lines and f"advice: {content['advice']}" in lines
+    assert content["outlook"] == "twice as good" and "longer: twice as good" in lines
 
 
 def test_a_figure_without_background_beside_one_with(tmp_path, capsys):
