@@ -7,6 +7,7 @@ Images are CamVid's (64 x 64 pixels, resized), ACDC's (a slice of 64 x 64) and H
 grey levels from 0 to 255. Errors are of ``Σ_{j≠i} k_ij v_j``, for random distributions over three classes, in the norm
 over all voxels. Times are of forward and backward on the CPU; memory is the peak above the inputs, in a process of its
 own. ``unfold`` is GatedCRF's formulation, all windows of the image side by side; ours has the same ball of radius 5.
+Photographs are CamVid's of 240 x 176 pixels, with 11 classes, as ``small.json`` of ``bundles/scribble_2d`` has them.
 Writes ``output/benchmarks/dense.json`` and ``.md``.
 """
 
@@ -44,6 +45,7 @@ ERRORS = {
     "error": "error, %",
     "largest": "largest, % of the largest",
 }
+PHOTOGRAPHS = {"image": "photograph", "grid": "grid, s", "filter": "filter of 11 classes, s"}
 COSTS = {"size": "batch", "method": "method", "seconds": "seconds", "mib": "peak above inputs, MiB"}
 
 
@@ -140,6 +142,23 @@ def cost(size: str, method: str) -> dict[str, Any]:
     return {"size": size, "method": method, "seconds": round(seconds, 3), "mib": round(above / 2**20)}
 
 
+def photographs(data: Path) -> Iterator[dict[str, Any]]:
+    """Seconds for the grid of a photograph, and for a filter with it."""
+    items = json.loads((data / "camvid" / "dataset.json").read_text())["training"]
+    for item in items[:: len(items) // 3][:3]:
+        picture = Image.open(data / "camvid" / item["image"]).convert("RGB").resize((240, 176))
+        guide = torch.from_numpy(np.array(picture, dtype=np.float32)).movedim(-1, 0)[None]
+        neighborhood, values = DenseNeighborhood(48.0, 9.0), torch.rand(11, 176 * 240)
+        start = time.perf_counter()
+        (grid,) = neighborhood.grids(guide)
+        took, times = time.perf_counter() - start, []
+        for _ in range(6):
+            start = time.perf_counter()
+            grid.apply(values)
+            times.append(time.perf_counter() - start)
+        yield {"image": Path(item["image"]).stem, "grid": round(took, 3), "filter": round(median(times[1:]), 3)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -152,8 +171,9 @@ def main() -> None:
     for size, method in itertools.product(SIZES, methods()):
         words = [sys.executable, "-m", "tests.benchmarks.dense", "--cost", size, method]
         costs.append(json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout))
-    found = {"errors": errors(arguments.data), "costs": costs}
-    text = f"{table(found['errors'], ERRORS)}\n\n{table(costs, COSTS)}\n"
+    found = {"errors": errors(arguments.data), "costs": costs, "photographs": list(photographs(arguments.data))}
+    tables = ((found["errors"], ERRORS), (costs, COSTS), (found["photographs"], PHOTOGRAPHS))
+    text = "\n\n".join(table(*each) for each in tables) + "\n"
     print(save("dense", {"machine": machine(), **found}, text))
 
 
