@@ -31,7 +31,7 @@ __all__ = ["BilateralGrid"]
 
 #: Contrasts within this many bandwidths of each other are one: the kernel would fall by less than 0.2 %.
 NEGLIGIBLE = 0.06
-#: Cells of a grid at most, 256 MB in float32, and numbers of the classes that are filtered at once.
+#: Cells of a grid at most, 256 MB in float32 were all in use, and numbers of the classes that are filtered at once.
 LARGEST, AT_ONCE = 2**26, 2**25
 #: Shares of voxels in corners of the grid that are had at once, and kept if that is all of them; of large images those
 #: of 4 corners.
