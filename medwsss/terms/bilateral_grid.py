@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -39,20 +40,24 @@ SHARES = 2**23
 PASS = 80  # multiplications of a matrix product that take as long as to read and write a number
 
 
-class Corners(NamedTuple):
+@dataclass(frozen=True)
+class Corners:
     """Some corners of the cells that voxels are in; voxels in the grid's order.
 
     Attributes:
         vertices: of groups of voxels, ``corners × groups``.
         shares: of voxels, ``corners × N``.
-        of_voxels: their vertices, ``N × corners``.
-        shares_of_voxels: the same shares, ``N × corners``.
+        group: of each voxel, ``N``.
     """
 
     vertices: Tensor
     shares: Tensor
-    of_voxels: Tensor
-    shares_of_voxels: Tensor
+    group: Tensor
+
+    @cached_property
+    def of_voxels(self) -> tuple[Tensor, Tensor]:
+        """Vertices and shares, ``N × corners``."""
+        return self.vertices.int().T.contiguous()[self.group], self.shares.T.contiguous()
 
 
 class BilateralGrid:
@@ -121,15 +126,15 @@ class BilateralGrid:
         v = values.T[self.order]
         all_of_them = torch.arange(len(v), dtype=torch.int32, device=v.device)
         grid = v.new_zeros(self._blur.vertices, len(values))
-        for vertices, shares, *_ in self._corners():
-            starts = torch.cat([self.starts + len(v) * corner for corner in range(len(vertices))])
-            of_groups = F.embedding_bag(
-                all_of_them.repeat(len(vertices)), v, starts.int(), mode="sum", per_sample_weights=shares.flatten()
-            )
-            grid.index_add_(0, vertices.flatten(), of_groups)
+        for corners in self._corners():
+            count, shares = len(corners.vertices), corners.shares.flatten()
+            starts = torch.cat([self.starts + len(v) * corner for corner in range(count)]).int()
+            of_groups = F.embedding_bag(all_of_them.repeat(count), v, starts, mode="sum", per_sample_weights=shares)
+            grid.index_add_(0, corners.vertices.flatten(), of_groups)
         grid = self._blur(grid)
         sums = -self.own[self.order, None] * v
-        for *_, vertices, shares in self._corners():
+        for corners in self._corners():
+            vertices, shares = corners.of_voxels
             sums += F.embedding_bag(vertices, grid, mode="sum", per_sample_weights=shares)
         return torch.empty_like(sums).index_copy_(0, self.order, sums).T
 
@@ -144,8 +149,7 @@ class BilateralGrid:
 
     def _read(self, numbers: Tensor) -> Corners:
         of_axes, shares_of_axes = zip(*((v[k], share[k]) for (v, share), k in zip(self._parts, numbers.T)))
-        vertices, shares = sum(of_axes), math.prod(shares_of_axes)
-        return Corners(vertices, shares, vertices.int().T.contiguous()[self.group], shares.T.contiguous())
+        return Corners(sum(of_axes), math.prod(shares_of_axes), self.group)
 
 
 def _principal_axes(centred: Tensor) -> Tensor:
@@ -157,7 +161,8 @@ def _principal_axes(centred: Tensor) -> Tensor:
 def _joined(colors: Sequence[Axis], places: Sequence[Axis]) -> list[Joint]:
     """What is blurred one after the other: contrast along its principal axis, along all others, and position.
 
-    The others are one where that takes less time. The longest comes first: its product of matrices is the largest.
+    The others are one where that would take less time if all of the grid were in use. The principal axis is first: that
+    one is cut into slabs.
     """
     first, last = [Joint([axis]) for axis in colors[-1:]], [Joint([axis]) for axis in places]
     apart = [*first, *(Joint([axis]) for axis in colors[:-1]), *last]

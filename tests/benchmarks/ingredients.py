@@ -66,7 +66,7 @@ OF_ROW: dict[str, dict[str, dict[str, Any]]] = {
             "channels": [16, 32, 64, 128, 256],
             "strides": [[2, 2, 1], [2, 2, 2], [2, 2, 2], [2, 2, 1]],
         },
-        "larger_patches": {"patch_size": [128, 128, 8]},
+        "larger_patches": {"patch_size": [144, 144, 8]},
     },
     "hippocampus": {"deeper": {"channels": [8, 16, 32, 64, 128]}, "larger_patches": {"patch_size": [48, 64, 48]}},
 }
@@ -88,7 +88,8 @@ def main() -> None:
     parser.add_argument("--data", default="../shared/data", help="where acdc and hippocampus are (%(default)s)")
     parser.add_argument("--rows", nargs="+", choices=OF_ROW, default=list(OF_ROW))
     parser.add_argument("--supervision", nargs="+", choices=["strokes", "dense"], default=["strokes", "dense"])
-    parser.add_argument("--ingredients", nargs="+", help="default: all, and all together")
+    names = sorted({name for row in OF_ROW for name in overlays_of(row)})
+    parser.add_argument("--ingredients", nargs="+", choices=names, default=names, help="where a row has them")
     parser.add_argument("--minutes", type=float, default=2)
     parser.add_argument("--seeds", nargs="+", default=["0", "1"])
     parser.add_argument("--output", type=Path, default=Path("output/ingredients"))
@@ -101,13 +102,13 @@ def main() -> None:
             written = {"row": dict(row.options), **overlays_of(name)}
             if supervision == "dense":
                 written["row"] |= row.dense
+            overlays = folder.with_name(f"{folder.name}_overlays")
             for method, of in written.items():
-                write_json(of, folder.with_name(f"{folder.name}_overlays") / f"{method}.json")
-            paths = {method: str(folder.with_name(f"{folder.name}_overlays") / f"{method}.json") for method in written}
-            asked = told.ingredients or list(written)[1:]
+                write_json(of, overlays / f"{method}.json")
+            asked = [method for method in list(written)[1:] if method in told.ingredients]
             command = [sys.executable, "-m", "medwsss", "compare", "--datalist", str(study / "dataset.json")]
-            command += ["--overlays", *row.overlays, *["full"] * (supervision == "dense"), paths["row"]]
-            command += ["--methods", "default", *(paths[method] for method in asked if method in paths)]
+            command += ["--overlays", *row.overlays, *["full"] * (supervision == "dense"), f"{overlays}/row.json"]
+            command += ["--methods", "default", *(f"{overlays}/{method}.json" for method in asked)]
             command += ["--seeds", *told.seeds, "--budget", f"{told.minutes:g}min", "--output", str(folder)]
             subprocess.run(command, check=True)
 

@@ -273,3 +273,15 @@ def test_axes_of_contrast_together_and_one_by_one(monkeypatch, channels):
     assert len(together.sizes) == 3 and len(apart.sizes) == 1 + channels
     assert together.sizes[1] < math.prod(apart.sizes[1:channels]) / 2
     torch.testing.assert_close(together.filter(values), apart.filter(values))
+
+
+def test_corners_a_few_at_a_time(monkeypatch):
+    """Those of a large image are read anew in each filter."""
+    generator = torch.Generator().manual_seed(0)
+    position = torch.linspace(0, 4, 40, dtype=torch.float64)[None]
+    grid = BilateralGrid(position, 5 * torch.randn(2, 40, dtype=torch.float64, generator=generator))
+    values = torch.rand(2, 40, dtype=torch.float64, generator=generator)
+    at_once, again = grid.filter(values), grid.filter(values)
+    monkeypatch.setattr(bilateral_grid, "SHARES", 1)
+    torch.testing.assert_close(grid.filter(values), at_once)
+    assert torch.equal(again, at_once)
