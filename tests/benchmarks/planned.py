@@ -6,8 +6,7 @@
 Of each study of ``DIR`` there is the data list and nothing else: ``check``, then a training with its recipe
 (``planned``), or with ``bundles/remote_sensing``, which has none; and one with the overlay of the bundle that was made
 for such data, in as many minutes (``overlay``). Strokes are drawn where a study has masks alone. Whole images, last
-epoch, seed 0; Dice of organs, IoU of all else. A run is done once; writes ``results.jsonl`` and ``results.md`` in
-``--output``.
+epoch; Dice of organs, IoU of all else. A run is done once; writes ``results.jsonl`` and ``results.md`` in ``--output``.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from medwsss.experiments.robustness import PHOTOGRAPHS, SKELETONS, VOLUMES
 from medwsss.files import read_json, write_atomically
 from tests.benchmarks.report import table
 
-COLUMNS = ("study", "arm", "bundle", "score", "epochs", "spent", "cpu_minutes", "peak_gib")
+COLUMNS = ("study", "arm", "seed", "bundle", "score", "epochs", "spent", "cpu_minutes", "peak_gib")
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--studies", nargs="+", default=list(STUDIES), choices=STUDIES)
     parser.add_argument("--arms", nargs="+", default=["planned", "overlay"], choices=["planned", "overlay"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("output/planned"))
     told = parser.parse_args()
@@ -90,18 +91,18 @@ def main() -> None:
         study = STUDIES[name]
         folder = prepared(Path(study.folder.format(data=told.data)), study.prepare.format(data=told.data).split())
         bundle, recipe = plan(study, folder, told.output / name, told.minutes)
-        for arm in told.arms:
+        for seed, arm in product(told.seeds, told.arms):
             if arm == "overlay" and not (study.overlay and recipe):
                 continue
             options = recipe if arm == "planned" else {"recipe": "$None", **study.options}
-            options = {"dataset_dir": str(folder), **options, "minutes": told.minutes, "seed": 0}
+            options = {"dataset_dir": str(folder), **options, "minutes": told.minutes, "seed": seed}
             files = bundle_files(bundle, study.overlay if arm == "overlay" else [])
-            output = told.output / name / arm
+            output, of = told.output / name / f"{arm}_seed{seed}", {"study": name, "arm": arm, "seed": seed}
             try:
-                line = runs.run(runs.command(files, output, options), output, told.threads, study=name, arm=arm)
+                line = runs.run(runs.command(files, output, options), output, told.threads, **of)
                 lines.append({**line, "bundle": bundle, **told_by(line, output)})
             except ChildProcessError as error:
-                lines.append({"study": name, "arm": arm, "bundle": bundle, "score": str(error)})
+                lines.append({**of, "bundle": bundle, "score": str(error)})
             text = "".join(json.dumps(each) + "\n" for each in lines)
             write_atomically(memoryview(text.encode()), told.output / "results.jsonl")
             rows = [{column: each.get(column, "") for column in COLUMNS} for each in lines]
