@@ -45,6 +45,25 @@ AVERAGE: dict[str, Any] = {
     "+train#handlers": ["@average"],
     "validate#evaluator#network": "$@average.ema_model",
 }
+DEEP: dict[str, Any] = {
+    "network_def": {
+        "_target_": "tests.benchmarks.deep_supervision.DeepUNet",
+        "spatial_dims": "@spatial_dims",
+        "in_channels": "@in_channels",
+        "out_channels": "@num_classes",
+        "kernel_size": "$[3] * len(@channels)",
+        "strides": "$[1, *@strides]",
+        "upsample_kernel_size": "@strides",
+        "filters": "@channels",
+        "deep_supervision": True,
+        "deep_supr_num": "$len(@channels) - 2",
+    },
+    "loss": {
+        "_target_": "tests.benchmarks.deep_supervision.DeepSupervisionLoss",
+        "loss": "%bundles/scribble/train.json::loss",
+        "network": "@network",
+    },
+}
 VIEWS = {
     "_target_": "medwsss.inferers.MultiScaleInferer",
     "inferer": "$@validate#slices if @spatial_dims == 2 else @validate#windows",
@@ -57,6 +76,11 @@ INGREDIENTS: dict[str, dict[str, Any]] = {
     "mirror": {LATER: [MIRROR]},  # along the third axis; along the others the bundle does
     "average": AVERAGE,  # of weights, for validation
     "mirrored_test": {"validate#inferer": VIEWS},
+}
+#: nnU-Net's own network, of the bundle's widths, without and with deep supervision; not part of ``all``.
+NETWORKS: dict[str, dict[str, Any]] = {
+    "dynamic_unet": {"network_def": {**DEEP["network_def"], "deep_supervision": False, "deep_supr_num": 1}},
+    "deep_supervision": DEEP,
 }
 #: What depends on the row: one level more, and patches half as large again.
 OF_ROW: dict[str, dict[str, dict[str, Any]]] = {
@@ -73,13 +97,13 @@ OF_ROW: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def overlays_of(row: str) -> dict[str, dict[str, Any]]:
-    """Name and content of each ingredient of a row, and of all together."""
+    """Name and content of each ingredient of a row, of all together, and of nnU-Net's network."""
     each = {name: of for name, of in INGREDIENTS.items() if row != "acdc_2d" or name != "mirror"} | OF_ROW[row]
     together: dict[str, Any] = {LATER: []}
     for of in each.values():
         together |= {name: value for name, value in of.items() if name != LATER}
         together[LATER] += of.get(LATER, [])
-    return {**each, "all": together}
+    return {**each, "all": together, **NETWORKS}
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import torch
 
 from medwsss.keys import UNLABELED
 from tests.benchmarks import label_settings, next_strokes
+from tests.benchmarks.deep_supervision import DeepSupervisionLoss, DeepUNet
 
 
 def test_a_run_of_another_bundle(trained_on_photographs):
@@ -57,3 +58,17 @@ def test_strokes_of_a_number_of_voxels(tmp_path):
     full = [(0, np.zeros(mask.shape, bool))]
     with pytest.raises(ValueError, match="expected room for 3 voxels of strokes, got 0"):
         next_strokes.add_strokes([case], lambda: iter(full), 3, seed=0)
+
+
+def test_deep_supervision_weighs_the_heads_by_halves():
+    torch.manual_seed(0)
+    options = {"kernel_size": [3] * 4, "strides": [1, 2, 2, 2], "upsample_kernel_size": [2] * 3, "deep_supr_num": 2}
+    network = DeepUNet(2, 1, 3, filters=[4, 8, 16, 32], deep_supervision=True, **options)
+    full = network(torch.randn(2, 1, 16, 16))
+    halves, quarters = network.heads_of_batch
+    assert full.shape == halves.shape == quarters.shape == (2, 3, 16, 16)
+    loss = DeepSupervisionLoss(lambda logits, target: (logits * target).mean(), network)(full, 3.0)
+    torch.testing.assert_close(loss, 3 * (full.mean() + halves.mean() / 2 + quarters.mean() / 4) / 1.75)
+    loss.backward()
+    assert all(head.conv.conv.weight.grad.any() for head in network.deep_supervision_heads)
+    assert network.eval()(torch.zeros(1, 1, 16, 16)).shape == (1, 3, 16, 16)
