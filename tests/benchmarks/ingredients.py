@@ -26,7 +26,12 @@ IMAGE = {"keys": "image", "prob": 0.25}
 INTENSITIES: list[dict[str, Any]] = [
     {"_target_": "RandAdjustContrastd", "gamma": [0.7, 1.5], **IMAGE},
     {"_target_": "RandGaussianSmoothd", "sigma_x": [0.5, 1], "sigma_y": [0.5, 1], "sigma_z": [0.5, 1], **IMAGE},
-    {"_target_": "RandSimulateLowResolutiond", "zoom_range": [0.5, 1], **IMAGE},
+    {
+        "_target_": "RandSimulateLowResolutiond",
+        "zoom_range": [0.5, 1],
+        "upsample_mode": "$'bilinear' if @spatial_dims == 2 else 'trilinear'",
+        **IMAGE,
+    },
 ]
 MIRROR = {"_target_": "RandFlipd", "keys": "$['image', 'guide'] + @annotations", "prob": 0.5, "spatial_axis": 2}
 SGD: dict[str, Any] = {
