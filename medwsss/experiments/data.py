@@ -37,8 +37,16 @@ def method_names(bundle: str) -> list[str]:
     return sorted({path.stem for path in bundle_folder(bundle).glob("*.json")} - NO_METHODS)
 
 
+def study_settings() -> dict[str, Path]:
+    """Overlays of ``bundles/scribble`` with which studies of the tables train: set by hand, before recipes."""
+    folder = Path(__file__).with_name("settings")
+    if folder.is_relative_to(Path.cwd()):
+        folder = folder.relative_to(Path.cwd())
+    return {path.stem: path for path in folder.glob("*.json")}
+
+
 def bundle_files(bundle: str, overlays: Sequence[str]) -> list[str]:
-    """Paths of the bundle's ``train.json`` and of overlays, which are names of its own or JSON files.
+    """Paths of the bundle's ``train.json`` and of overlays: its own or :func:`study_settings` by name, or JSON files.
 
     Raises:
         ValueError: where one is not there, or refers to a file that is not in the working folder.
@@ -49,17 +57,16 @@ def bundle_files(bundle: str, overlays: Sequence[str]) -> list[str]:
             raise ValueError(
                 f"expected {target}, of which {train} takes parts, got none; medwsss bundle --copy . brings it"
             )
+    named = {name: train.with_name(f"{name}.json") for name in method_names(bundle)}
+    named |= study_settings() if bundle == "scribble" else {}
     files = [train]
     for overlay in overlays:
         given = Path(overlay)
-        if given.suffix == ".json" and given.is_file():
-            files.append(given)
-        elif overlay in method_names(bundle):
-            files.append(train.with_name(f"{overlay}.json"))
-        else:
-            raise ValueError(
-                f"expected a JSON file or one of {method_names(bundle)} of {train.parent}, got {overlay!r}"
-            )
+        if not (given.suffix == ".json" and given.is_file()):
+            if overlay not in named:
+                raise ValueError(f"expected a JSON file or one of {sorted(named)} for {train.parent}, got {overlay!r}")
+            given = named[overlay]
+        files.append(given)
     return [str(path) for path in files]
 
 

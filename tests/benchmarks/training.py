@@ -23,6 +23,7 @@ from monai.bundle import ConfigWorkflow
 from monai.engines.utils import IterationEvents
 from torch import Tensor
 
+from medwsss.experiments.data import bundle_files
 from medwsss.handlers import PseudoLabelHandler
 from medwsss.solvers import Solution
 from tests.benchmarks.problems import DATA
@@ -32,10 +33,10 @@ WARM_UP = 4  # iterations that are not counted: compilation, first memory
 ACDC = {"dataset_dir": str(DATA / "acdc_mini")}
 FEW = {"solver_steps": 3}  # coarse grids have done most of the work
 CASES: dict[str, tuple[list[str], dict[str, Any]]] = {
-    "2-D ACDC": (["train", "acdc"], ACDC),
-    "2-D ACDC, 3 steps": (["train", "acdc"], ACDC | FEW),
-    "3-D default bundle": (["train"], {}),
-    "3-D default bundle, 3 steps": (["train"], FEW),
+    "2-D ACDC": (["acdc"], ACDC),
+    "2-D ACDC, 3 steps": (["acdc"], ACDC | FEW),
+    "3-D default bundle": ([], {}),
+    "3-D default bundle, 3 steps": ([], FEW),
 }
 COLUMNS = {
     "case": "configuration",
@@ -113,11 +114,11 @@ class Clock:
         }
 
 
-def measure(files: list[str], overrides: dict[str, Any], iterations: int) -> dict[str, Any]:
+def measure(overlays: list[str], overrides: dict[str, Any], iterations: int) -> dict[str, Any]:
     """One configuration's figures."""
     with tempfile.TemporaryDirectory() as folder:
         never: dict[str, Any] = {"val_interval": 10**6, "epochs": 10**6, "output_dir": folder}
-        config = [f"bundles/scribble/{name}.json" for name in files]
+        config = bundle_files("scribble", overlays)
         flow = ConfigWorkflow(config, workflow_type="train", logging_file=False, **never, **overrides)
         flow.initialize()
         trainer = flow.parser.get_parsed_content("train#trainer")
@@ -138,10 +139,10 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     report: dict[str, Any] = {"machine": machine(), "rows": []}
     for case in arguments.cases:
-        files, overrides = CASES[case]
+        overlays, overrides = CASES[case]
         if not Path(overrides.get("dataset_dir", ".")).exists():
             parser.error(f"expected data in {overrides['dataset_dir']}")
-        report["rows"].append({"case": case, **measure(files, overrides, arguments.iterations)})
+        report["rows"].append({"case": case, **measure(overlays, overrides, arguments.iterations)})
     print(save("training", report, table(report["rows"], COLUMNS)))
 
 

@@ -18,6 +18,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 REPOSITORY = Path(__file__).parents[2]
 BUNDLE = REPOSITORY / "bundles" / "scribble"
+SETTINGS = REPOSITORY / "medwsss" / "experiments" / "settings"
 
 # two updates an epoch on two volumes, the first pseudo-labels and a validation in epoch 2
 TINY: dict[str, Any] = {
@@ -36,8 +37,9 @@ TINY_2D = {**TINY, "spatial_dims": 2, "patch_size": [16, 16]}
 
 
 def config(*names: str) -> list[str]:
-    """Paths of ``train.json`` or what else is named, without the ending."""
-    return [str(BUNDLE / f"{name}.json") for name in names or ("train",)]
+    """Paths of ``train.json`` or what else is named, without the ending: of the bundle, or of a study."""
+    of_study = {path.stem for path in SETTINGS.glob("*.json")}
+    return [str((SETTINGS if name in of_study else BUNDLE) / f"{name}.json") for name in names or ("train",)]
 
 
 def read(name: str) -> dict[str, Any]:

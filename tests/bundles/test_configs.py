@@ -253,7 +253,7 @@ def test_properties_of_evaluation_and_inference(study, trained):
 def test_the_papers_setting(study, tmp_path):
     """§3.5 and Appendix A: η = 0.3 in both places, λ = 6, H_CCE and P_CD, solved from the network's predictions.
 
-    Whatever a study's overlay and the default say.
+    Whatever a study's settings and the default say.
     """
     labels = {"num_classes": 5, "ignore_values": [255]}
     flow = workflow("train", "acdc", "paper", **TINY, **labels, dataset_dir=str(study), output_dir=str(tmp_path))

@@ -51,7 +51,7 @@ def test_every_method_gets_the_same_budget_and_the_lists_classes(study, planned,
     assert [(run.setting.method, run.setting.seed) for run in planned] == [
         (method, seed) for seed in (0, 1) for method in ("pce", "default", "mine")
     ]
-    files = ["bundles/scribble/train.json", "bundles/scribble/acdc.json"]
+    files = ["bundles/scribble/train.json", "medwsss/experiments/settings/acdc.json"]
     assert [run.files for run in planned[:3]] == [[*files, "bundles/scribble/pce.json"], files, [*files, str(mine)]]
     for run in planned:
         assert run.setting.study == "heart" and run.options["dataset_dir"] == str(study.parent)

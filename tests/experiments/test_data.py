@@ -21,7 +21,7 @@ def test_overlays_are_a_bundles_own_or_files(photographs, tmp_path):
     mine = tmp_path / "mine.json"
     mine.write_text("{}")
     files = data.bundle_files("scribble", ["acdc", str(mine)])
-    assert files == ["bundles/scribble/train.json", "bundles/scribble/acdc.json", str(mine)]
+    assert files == ["bundles/scribble/train.json", "medwsss/experiments/settings/acdc.json", str(mine)]
     assert {"pce", "gd", "paper", "full"} <= set(data.method_names("scribble"))
     assert not {"train", "metadata", "evaluate"} & set(data.method_names("scribble"))
 
@@ -30,7 +30,8 @@ def test_overlays_are_a_bundles_own_or_files(photographs, tmp_path):
     ("bundle", "overlay", "message"),
     [
         ("scribbles", "pce", "expected a bundle of image_tags, remote_sensing, scribble, scribble_2d, got scribbles"),
-        ("scribble", "pec", "a JSON file or one of .*'pce'.* of bundles/scribble, got 'pec'"),
+        ("scribble", "pec", "a JSON file or one of .*'pce'.* for bundles/scribble, got 'pec'"),
+        ("scribble_2d", "acdc", "for bundles/scribble_2d, got 'acdc'"),  # settings of volumes
         ("scribble", "absent.json", "got 'absent.json'"),
         ("scribble", "inference", "got 'inference'"),
     ],
@@ -46,9 +47,9 @@ def test_without_a_clone_the_installed_bundles_are_used(tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     monkeypatch.setattr(location, "BUNDLES", package / "bundles")
-    assert data.bundle_files("scribble", ["pce"]) == [
-        str(package / f"bundles/scribble/{x}.json") for x in ("train", "pce")
-    ]
+    settings = REPOSITORY / "medwsss/experiments/settings/acdc.json"
+    expected = [*(package / f"bundles/scribble/{x}.json" for x in ("train", "pce")), settings]
+    assert data.bundle_files("scribble", ["pce", "acdc"]) == [str(path) for path in expected]
     # the configuration for photographs takes parts of a file in the working folder
     with pytest.raises(ValueError, match="bundles/scribble/train.json, .* got none; medwsss bundle --copy . brings it"):
         data.bundle_files("scribble_2d", [])
