@@ -13,22 +13,26 @@ __all__ = ["check_patch_size", "plan_grid", "step_memory"]
 
 Stride = int | list[int]
 
-_LEVELS = 3  # halvings, at most
+_LEVELS = 4  # halvings, at most: a voxel's class then depends on about a hundred along each axis
 _LEAST = 4  # voxels that an axis has left at the deepest level
 _EQUAL = 2.0  # an axis this many times coarser than the finest is not halved with it
 
 
-def plan_grid(shape: Sequence[float], spacing: Sequence[float], voxels: int) -> tuple[list[int], list[Stride]]:
+def plan_grid(
+    shape: Sequence[float], spacing: Sequence[float], voxels: int, levels: int = _LEVELS
+) -> tuple[list[int], list[Stride]]:
     """A patch, and the strides of a U-Net for it.
 
-    Each of at most three levels halves the axes that are less than twice as coarse as the finest one there, as long as
-    four voxels are left. The patch is the image, cut down where it is longest in mm until it has at most ``voxels``,
-    to multiples of what its axes are divided by. Axes of fewer than eight voxels are padded to eight.
+    Each level halves the axes that are less than twice as coarse as the finest one there, as long as four voxels are
+    left. The patch is the image, cut down where it is longest in mm until it has at most ``voxels``, to multiples of
+    what its axes are divided by; a level that leaves no such patch is not there. Axes of fewer than eight voxels are
+    padded to eight.
 
     Args:
         shape: of a typical image.
         spacing: of its voxels.
         voxels: of a patch, at most.
+        levels: at most.
 
     Returns:
         The patch's size, and for each level a stride for all axes or one an axis.
@@ -37,19 +41,33 @@ def plan_grid(shape: Sequence[float], spacing: Sequence[float], voxels: int) -> 
         >>> plan_grid((36, 50, 35), (1, 1, 1), 50_000)
         ([32, 48, 32], [2, 2, 2])
         >>> plan_grid((200, 200, 10), (1.5, 1.5, 8), 50_000)
-        ([64, 72, 10], [[2, 2, 1], [2, 2, 1], 2])
+        ([64, 64, 10], [[2, 2, 1], [2, 2, 1], 2, [2, 2, 1]])
     """
-    size, step = [max(float(each), 2.0 * _LEAST) for each in shape], list(map(float, spacing))
-    left, factor = list(size), [1] * len(size)
-    strides: list[list[int]] = []
-    while len(strides) < _LEVELS:
+    size = [max(float(each), 2.0 * _LEAST) for each in shape]
+    strides = _halvings(size, spacing, levels)
+    patch = _cut(size, spacing, voxels, strides)
+    while math.prod(patch) > voxels and len(strides) > 1:
+        strides = strides[:-1]
+        patch = _cut(size, spacing, voxels, strides)
+    return patch, [stride[0] if len(set(stride)) == 1 else stride for stride in strides]
+
+
+def _halvings(size: Sequence[float], spacing: Sequence[float], levels: int) -> list[list[int]]:
+    """Strides of at most so many levels, one an axis."""
+    left, step, strides = list(size), list(map(float, spacing)), list[list[int]]()
+    while len(strides) < levels:
         stride = [2 if each < _EQUAL * min(step) and side >= 2 * _LEAST else 1 for each, side in zip(step, left)]
         if max(stride) == 1:
             break
         left = [side / by for side, by in zip(left, stride)]
         step = [each * by for each, by in zip(step, stride)]
-        factor = [each * by for each, by in zip(factor, stride)]
         strides.append(stride)
+    return strides
+
+
+def _cut(size: Sequence[float], spacing: Sequence[float], voxels: int, strides: Sequence[Sequence[int]]) -> list[int]:
+    """The largest patch of at most ``voxels`` that these strides divide, or the smallest that they do."""
+    factor = [math.prod(each) for each in zip(*strides)]
     patch = [int(side / by) * by for side, by in zip(size, factor)]
     while math.prod(patch) > voxels:
         room = [side * each if side > _LEAST * by else 0 for side, each, by in zip(patch, spacing, factor)]
@@ -57,7 +75,7 @@ def plan_grid(shape: Sequence[float], spacing: Sequence[float], voxels: int) -> 
             break
         longest = room.index(max(room))
         patch[longest] -= factor[longest]
-    return patch, [stride[0] if len(set(stride)) == 1 else stride for stride in strides]
+    return patch
 
 
 def check_patch_size(

@@ -15,6 +15,7 @@ from medwsss.study.plan.training import Settings, bandwidth, cached, length
 __all__ = ["plan_pictures"]
 
 _PATCH = 240 * 180  # pixels
+_LEVELS = 3  # of the network of small.json
 _ROOM = 1.25  # images up to this many patches go in whole
 _LEAST = 0.25  # of their size, to which photographs are shrunk
 _STEP = 4 * _PATCH  # pixels of a batch
@@ -42,7 +43,7 @@ def plan_pictures(facts: Facts) -> tuple[list[str], Settings]:
 
     scale = _scale(facts)
     shape = [side * scale for side in facts.shape]
-    patch, _ = plan_grid(shape, facts.spacing, _PATCH)
+    patch, _ = plan_grid(shape, facts.spacing, _PATCH, _LEVELS)
     batch = min(max(_STEP // math.prod(patch), 2), 8)
     settings["patch_size"] = patch, f"at most {_PATCH} pixels on a CPU, after scaling"
     settings["scales"] = [0.75 * scale, 1.5 * scale], f"around {scale:g}, see test_scales"

@@ -37,10 +37,10 @@ def plan_volumes(facts: Facts) -> Settings:
     near = f"; the nearest stroke is {facts.distance:.3g} away on average" if facts.distance else ""
     settings["patch_size"] = patch, f"{extent} of the grid's unit, at most {most} voxels on a {facts.device}{near}"
     uneven = any(isinstance(stride, list) for stride in strides)
-    settings["strides"] = strides, (
+    settings["strides"] = strides, "at most four, so that the network sees a hundred voxels; " * (len(strides) == 4) + (
         "an axis twice as coarse as another is not halved with it, nor one of fewer than eight voxels"
         if uneven
-        else f"each level halves all axes, {len(strides)} times, until four voxels are left"
+        else f"each of {len(strides)} levels halves all axes"
     )
     width = _WIDTH_ON_GPU if gpu else _WIDTH[dims]
     channels = [width * 2**level for level in range(len(strides) + 1)]
