@@ -36,7 +36,7 @@ class Settings:
     """
 
     eta: float = 1.0
-    cross_entropy: str = "collision_cross_entropy"
+    cross_entropy: str = "cross_entropy"
     class_balance: float = 0.5
     solver_eta: float = 0.005
     lam: float = 6.0

@@ -8,8 +8,8 @@ of nnU-Net's own partial loss with padding as void, and from its weights, with a
 
     partial     nnU-Net's partial loss, padding as void
     stock       the same as it comes, padding as background
-    collision   with pseudo-labels, the defaults of the trainer
-    cross       the same with H = cross_entropy
+    cross       with pseudo-labels, the defaults of the trainer
+    collision   the same with H = collision_cross_entropy
     dense       nnU-Net's own trainer on dense masks
 
 Dice of each class over the list's validation cases on their masks, by nnU-Net's own sliding window, without mirrored
@@ -31,7 +31,11 @@ import torch
 
 ARMS = ("partial", "stock", "collision", "cross", "dense")
 STROKES, DENSE = 501, 502
-_OWN = {"partial": {"eta": 0}, "collision": {}, "cross": {"cross_entropy": "cross_entropy"}}  # of our trainer
+_OWN = {  # of our trainer
+    "partial": {"eta": 0},
+    "collision": {"cross_entropy": "collision_cross_entropy"},
+    "cross": {"cross_entropy": "cross_entropy"},
+}
 
 
 def prepare(datalist: Path, folder: Path, features: list[int], batch: int) -> None:
