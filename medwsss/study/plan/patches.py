@@ -13,13 +13,13 @@ __all__ = ["check_patch_size", "plan_grid", "step_memory"]
 
 Stride = int | list[int]
 
-_LEVELS = 4  # halvings, at most: a voxel's class then depends on about a hundred along each axis
+_LEVELS = {2: 4, 3: 3}  # halvings by axes, at most: what a pixel's class depends on is then 100 wide, a voxel's 47
 _LEAST = 4  # voxels that an axis has left at the deepest level
 _EQUAL = 2.0  # an axis this many times coarser than the finest is not halved with it
 
 
 def plan_grid(
-    shape: Sequence[float], spacing: Sequence[float], voxels: int, levels: int = _LEVELS
+    shape: Sequence[float], spacing: Sequence[float], voxels: int, levels: int | None = None
 ) -> tuple[list[int], list[Stride]]:
     """A patch, and the strides of a U-Net for it.
 
@@ -32,7 +32,7 @@ def plan_grid(
         shape: of a typical image.
         spacing: of its voxels.
         voxels: of a patch, at most.
-        levels: at most.
+        levels: at most; 4 of two axes and 3 of three.
 
     Returns:
         The patch's size, and for each level a stride for all axes or one an axis.
@@ -41,10 +41,10 @@ def plan_grid(
         >>> plan_grid((36, 50, 35), (1, 1, 1), 50_000)
         ([32, 48, 32], [2, 2, 2])
         >>> plan_grid((200, 200, 10), (1.5, 1.5, 8), 50_000)
-        ([64, 64, 10], [[2, 2, 1], [2, 2, 1], 2, [2, 2, 1]])
+        ([64, 72, 10], [[2, 2, 1], [2, 2, 1], 2])
     """
     size = [max(float(each), 2.0 * _LEAST) for each in shape]
-    strides = _halvings(size, spacing, levels)
+    strides = _halvings(size, spacing, levels or _LEVELS[len(size)])
     patch = _cut(size, spacing, voxels, strides)
     while math.prod(patch) > voxels and len(strides) > 1:
         strides = strides[:-1]

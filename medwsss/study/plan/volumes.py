@@ -37,7 +37,7 @@ def plan_volumes(facts: Facts) -> Settings:
     near = f"; the nearest stroke is {facts.distance:.3g} away on average" if facts.distance else ""
     settings["patch_size"] = patch, f"{extent} of the grid's unit, at most {most} voxels on a {facts.device}{near}"
     uneven = any(isinstance(stride, list) for stride in strides)
-    settings["strides"] = strides, "at most four, so that the network sees a hundred voxels; " * (len(strides) == 4) + (
+    settings["strides"] = strides, "a pixel's class depends on a hundred along an axis; " * (len(strides) == 4) + (
         "an axis twice as coarse as another is not halved with it, nor one of fewer than eight voxels"
         if uneven
         else f"each of {len(strides)} levels halves all axes"

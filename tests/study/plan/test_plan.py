@@ -24,7 +24,7 @@ STUDIES = {
     "thick slices": (THICK, {"spatial_dims": 2, "patch_size": [160, 160], "batch_size": 8, "samples_per_volume": 9}),
     "thick slices in 3-D": (
         replace(THICK, spatial_dims=3),
-        {"spatial_dims": 3, "strides": [[2, 2, 1], [2, 2, 1], 2, [2, 2, 1]], "patch_size": [64, 80, 8]},
+        {"spatial_dims": 3, "strides": [[2, 2, 1], [2, 2, 1], 2], "patch_size": [72, 80, 8]},
     ),
     "slices of three millimetres": (facts([64.0, 64.0, 28.0], [1.0, 1.0, 2.9]), {"spatial_dims": 3}),
     "one slice": (facts([256.0, 256.0, 1.0]), {"spatial_dims": 2, "patch_size": [160, 160], "samples_per_volume": 7}),
