@@ -18,16 +18,20 @@ def test_curves_are_for_minutes_of_a_cpu(monkeypatch):
     assert outlook.outlook(None, torch.device("cpu")) is None and outlook.outlook(2, torch.device("cuda")) is None
 
 
+def mean(files, **facts):
+    """Mean Dice of the lines of these facts."""
+    runs = [json.loads(line) for file in files for line in Path(file).read_text().splitlines()]
+    found = [run["Dice"]["mean"] for run in runs if facts.items() <= run.items()]
+    return round(sum(found) / len(found), 3)
+
+
 def test_figures_are_those_of_the_runs_that_are_kept():
-    """The default's: 400 and 600 iterations with five grids, 600 and 1,800 of the first table, ten times as many."""
-    docs = Path("bundles/scribble/docs")
-
-    def dice(file, study, method):
-        runs = [json.loads(line) for line in (docs / file).read_text().splitlines()]
-        found = [run["Dice"]["mean"] for run in runs if (run["study"], run["method"]) == (study, method)]
-        return round(sum(found) / len(found), 3)
-
-    for name, study, other in (("ACDC's slices", "acdc_2d", "acdc"), ("Hippocampus", "hippocampus", "hippocampus_0.3")):
-        kept = [dice("grids.jsonl", other, "deeper")]
-        kept += [dice(file, study, "default") for file in ("robustness.jsonl", "longer.jsonl")]
-        assert list(outlook.MEASURED[name].values()) == kept
+    docs = "bundles/scribble/docs/{}.jsonl"
+    kept = [mean([docs.format("grids")], study="hippocampus_0.3", method="deeper")]
+    for file in ("robustness", "longer"):
+        kept.append(mean([docs.format(file)], study="hippocampus", method="default"))
+    assert list(outlook.MEASURED["Hippocampus"].values()) == kept
+    kept = [mean(["docs/benchmarks/ingredients.jsonl"], row="acdc_2d", method="deeper", supervision="strokes")]
+    for minutes in (5, 20):
+        kept.append(mean(["docs/benchmarks/planned.jsonl"], study="acdc", arm="planned, four levels", minutes=minutes))
+    assert outlook.MEASURED["ACDC's slices"] == dict(zip((2, 5, 20), kept))
