@@ -18,7 +18,7 @@ class DeepUNet(DynUNet):
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``B K *S``; those of coarser levels, interpolated, are kept in ``heads_of_batch``."""
         out: Tensor = super().forward(x)
-        if not self.training:
+        if not (self.training and self.deep_supervision):
             return out
         full, *self.heads_of_batch = out.unbind(1)
         return full

@@ -72,3 +72,5 @@ def test_deep_supervision_weighs_the_heads_by_halves():
     loss.backward()
     assert all(head.conv.conv.weight.grad.any() for head in network.deep_supervision_heads)
     assert network.eval()(torch.zeros(1, 1, 16, 16)).shape == (1, 3, 16, 16)
+    alone = DeepUNet(2, 1, 3, filters=[4, 8, 16, 32], **options)
+    assert alone(torch.zeros(2, 1, 16, 16)).shape == (2, 3, 16, 16) and not alone.heads_of_batch
