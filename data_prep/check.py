@@ -128,11 +128,11 @@ def _write(plan: Recipe, path: Path, replan: bool) -> str:
     if path.exists() and not replan:
         try:
             if edited := read_recipe(path).edited:
-                keep = f"it was edited ({', '.join(edited)}); --replan replaces it"
+                keep = f"it was edited ({', '.join(edited)})"
         except ValueError as error:
             keep = str(error)
     if keep:
-        return f"recipe: {path} stays as it is, {keep}"
+        return f"recipe: {path} stays as it is, {keep}" + "; --replan replaces it" * ("--replan" not in keep)
     try:
         if not path.absolute().parent.stat().st_mode & _WRITABLE:  # for root, nothing is protected
             raise OSError(f"expected to write {path}, got a folder that is read only")

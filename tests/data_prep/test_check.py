@@ -343,7 +343,12 @@ def test_the_plan_is_a_file_that_nobody_loses(study, capsys):
     path.write_text("{")
     capsys.readouterr()
     study.command()
-    assert "stays as it is, expected a recipe in JSON" in capsys.readouterr().out and path.read_text() == "{"
+    told = capsys.readouterr().out
+    assert "stays as it is, expected a recipe in JSON" in told and "; --replan replaces it" in told
+    assert path.read_text() == "{"
+    path.write_text('{"version": 0}')
+    study.command()
+    assert capsys.readouterr().out.count("--replan") == 1
 
 
 def test_a_folder_that_is_read_only_stays_so(study, capsys):
