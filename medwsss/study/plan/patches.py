@@ -13,7 +13,7 @@ __all__ = ["check_patch_size", "plan_grid", "step_memory"]
 
 Stride = int | list[int]
 
-_LEVELS = {2: 4, 3: 3}  # halvings by axes, at most: what a pixel's class depends on is then 100 wide, a voxel's 47
+_LEVELS = {2: 4, 3: 3}  # halvings by axes, at most: a pixel's class then depends on about 100, a voxel's on 50
 _LEAST = 4  # voxels that an axis has left at the deepest level
 _EQUAL = 2.0  # an axis this many times coarser than the finest is not halved with it
 

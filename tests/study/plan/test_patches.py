@@ -67,3 +67,21 @@ def test_a_patch_that_the_strides_divide_passes(patch_size, strides):
 def test_a_patch_that_cannot_work_is_refused_with_one_that_can(patch_size, strides, message):
     with pytest.raises(ValueError, match=message):
         check_patch_size(patch_size, 3, [4, 8, 16, 32], strides)
+
+
+LINEAR = ("leakyrelu", {"negative_slope": 1.0})
+
+
+@pytest.mark.parametrize(("levels", "least", "most"), [(3, 47, 55), (4, 95, 111)])
+def test_what_a_pixels_class_depends_on(levels, least, most):
+    """In the bundle's U-Net, with nothing that cancels; by the pixel, as grids of halved images lie."""
+    network = UNet(2, 1, 2, [2] * (levels + 1), [2] * levels, num_res_units=1, norm=None, act=LINEAR)
+    for weights in network.parameters():
+        torch.nn.init.constant_(weights, 0.1)
+    image = torch.zeros(1, 1, 256, 256, requires_grad=True)
+    logits, widths = network(image), set()
+    for column in range(128, 136):
+        (slope,) = torch.autograd.grad(logits[0, 0, 128, column], image, retain_graph=True)
+        seen = slope[0, 0].any(0).nonzero()
+        widths.add(int(seen.max() - seen.min()) + 1)
+    assert (min(widths), max(widths)) == (least, most)
