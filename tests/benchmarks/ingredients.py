@@ -87,7 +87,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "dynamic_unet": {"network_def": {**DEEP["network_def"], "deep_supervision": False, "deep_supr_num": 1}},
     "deep_supervision": DEEP,
 }
-#: What depends on the row: one level more, and patches half as large again.
+#: What depends on the row: one level more, and larger patches.
 OF_ROW: dict[str, dict[str, dict[str, Any]]] = {
     "acdc_2d": {"deeper": {"channels": [16, 32, 64, 128, 256]}, "larger_patches": {"patch_size": [208, 208]}},
     "acdc_3d": {

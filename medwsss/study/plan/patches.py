@@ -13,13 +13,12 @@ __all__ = ["check_patch_size", "plan_grid", "step_memory"]
 
 Stride = int | list[int]
 
-_LEVELS = {2: 4, 3: 3}  # halvings by axes, at most: a pixel's class then depends on about 100, a voxel's on 50
 _LEAST = 4  # voxels that an axis has left at the deepest level
 _EQUAL = 2.0  # an axis this many times coarser than the finest is not halved with it
 
 
 def plan_grid(
-    shape: Sequence[float], spacing: Sequence[float], voxels: int, levels: int | None = None
+    shape: Sequence[float], spacing: Sequence[float], voxels: int, levels: int
 ) -> tuple[list[int], list[Stride]]:
     """A patch, and the strides of a U-Net for it.
 
@@ -32,19 +31,19 @@ def plan_grid(
         shape: of a typical image.
         spacing: of its voxels.
         voxels: of a patch, at most.
-        levels: at most; 4 of two axes and 3 of three.
+        levels: at most.
 
     Returns:
         The patch's size, and for each level a stride for all axes or one an axis.
 
     Example:
-        >>> plan_grid((36, 50, 35), (1, 1, 1), 50_000)
+        >>> plan_grid((36, 50, 35), (1, 1, 1), 50_000, levels=3)
         ([32, 48, 32], [2, 2, 2])
-        >>> plan_grid((200, 200, 10), (1.5, 1.5, 8), 50_000)
+        >>> plan_grid((200, 200, 10), (1.5, 1.5, 8), 50_000, levels=3)
         ([64, 72, 10], [[2, 2, 1], [2, 2, 1], 2])
     """
     size = [max(float(each), 2.0 * _LEAST) for each in shape]
-    strides = _halvings(size, spacing, levels or _LEVELS[len(size)])
+    strides = _halvings(size, spacing, levels)
     patch = _cut(size, spacing, voxels, strides)
     while math.prod(patch) > voxels and len(strides) > 1:
         strides = strides[:-1]

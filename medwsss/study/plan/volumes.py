@@ -17,6 +17,7 @@ _FEW = 8  # slices that leave nothing to halve
 _PATCH = {2: 160 * 160, 3: 32 * 48 * 32}  # voxels, on a CPU
 _LARGE = (64, 131_072)  # of a large volume a 64th, up to so many voxels
 _STEP = {2: 8 * 160 * 160, 3: 2 * 32 * 48 * 32}  # voxels of a batch, likewise
+_LEVELS = {2: 4, 3: 3}  # halvings, at most: a pixel's class then depends on about 100 along an axis, a voxel's on 50
 _WIDTH = {2: 16, 3: 8}  # channels of the first level, likewise
 _ITERATIONS = {2: 1400, 3: 2400}
 _ON_GPU = 4  # times as many voxels a patch and a batch, on a GPU
@@ -32,7 +33,7 @@ def plan_volumes(facts: Facts) -> Settings:
     gpu = facts.device == "cuda"
     shape, spacing = facts.shape[:dims], facts.spacing[:dims]
     most = max(_PATCH[dims], min(int(math.prod(shape)) // _LARGE[0], _LARGE[1])) * (_ON_GPU if gpu else 1)
-    patch, strides = plan_grid(shape, spacing, most)
+    patch, strides = plan_grid(shape, spacing, most, _LEVELS[dims])
     extent = " x ".join(f"{side * step:.3g}" for side, step in zip(patch, spacing))
     near = f"; the nearest stroke is {facts.distance:.3g} away on average" if facts.distance else ""
     settings["patch_size"] = patch, f"{extent} of the grid's unit, at most {most} voxels on a {facts.device}{near}"

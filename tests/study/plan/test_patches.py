@@ -25,7 +25,7 @@ from medwsss.study.plan.patches import plan_grid, step_memory
     ],
 )
 def test_planned_patches(shape, spacing, voxels, patch, strides):
-    assert plan_grid(shape, spacing, voxels) == (patch, strides)
+    assert plan_grid(shape, spacing, voxels, 4 if len(shape) == 2 else 3) == (patch, strides)
     check_patch_size(patch, len(shape), [4] * (len(strides) + 1), strides)
 
 
