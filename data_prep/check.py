@@ -4,25 +4,28 @@
 Every section of the list is read, each file once; training begins with the same checks. Seeds are the key "scribble",
 else "label" in "training"; dense masks are "mask", else "label", in "validation" the other way round. Patients are the
 key "patient"; without it, images whose names differ in a frame, slice, session, modality, channel or word at their end
-are taken for one patient's, and that is a warning at most.
+are taken for one patient's, and that is a warning at most. For the plan four cases with strokes are read once more, and
+pseudo-labels of patches of them solved: how soon they settle says how many steps the solver is to take.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from data_prep.engine.options import option, path_option
+from data_prep.settling import settling
 from medwsss.files import read_json, write_json
 from medwsss.keys import RECIPE, SCRIBBLE, UNLABELED, VOID
 from medwsss.rasters.bands import has_bands
 from medwsss.reports.page import picture_of, write_page
 from medwsss.study import (
     SCHEMAS,
+    MapWeakLabels,
     Recipe,
     StudySummary,
     briefly,
@@ -84,7 +87,7 @@ def run(options: Options) -> int:
     other = plan = None
     if training and training.items and not report.errors:
         other = _unplanned(read_json(path), bool(report.tags), training)
-        plan = None if other else plan_training(facts_of(training, options.spatial_dims, options.minutes))
+        plan = None if other else _plan(options, path, labels, training)
     tables = {section: f"{section}: {summary}" for section, summary in report.sections.items()}
     tables |= {"tags": f"training: {report.tags}"} if report.tags else {}
     recipe = f"none, bundles/{other}" if other else plan
@@ -106,6 +109,17 @@ def run(options: Options) -> int:
         title = read_json(path).get("name", path.stem)
         write_page(options.html, title, tables, str(recipe or ""), report.errors, report.warnings, report.pictures)
     return 1 if report.errors else 0
+
+
+def _plan(options: Options, path: Path, labels: MapWeakLabels, training: StudySummary) -> Recipe:
+    """The recipe; of volumes with strokes also by how soon their pseudo-labels settle."""
+    facts = facts_of(training, options.spatial_dims, options.minutes)
+    plan = plan_training(facts)
+    if plan.bundle != "scribble" or options.dense or facts.distance is None:
+        return plan
+    return plan_training(
+        replace(facts, settling=settling(plan, path, labels, options.annotation_key, options.allow_outside))
+    )
 
 
 def _unplanned(content: Mapping[str, Any], tagged: bool, training: StudySummary) -> str | None:

@@ -109,7 +109,7 @@ def test_an_edited_recipe_is_used_and_told(folder, caplog):
 
 NONSENSE = {
     "not JSON": (None, "expected a recipe in JSON"),
-    "another version": (lambda c: c.update(version=0), "expected a recipe of version 2, got 0"),
+    "another version": (lambda c: c.update(version=0), "expected a recipe of version 3, got 0"),
     "no settings": (lambda c: c.pop("settings"), "expected a recipe of bundle, overlays, settings"),
     "a fact of another kind": (lambda c: c["study"].update(items="many"), "expected items of a study to be int"),
     "a fact that is not there": (lambda c: c["study"].pop("noise"), "got others or none of noise"),

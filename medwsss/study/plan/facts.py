@@ -14,8 +14,9 @@ import torch
 
 from medwsss.study.summary import StudySummary
 
-__all__ = ["Facts", "facts_of"]
+__all__ = ["STEPS", "Facts", "facts_of"]
 
+STEPS = (3, 8, 15, 30)  #: of the solver, after which pseudo-labels are compared with those after the last of them
 _HOUNSFIELD = -500  # in MR and in photographs nothing is as low; lungs and the air around a patient are
 _MIB = 2**20
 
@@ -45,6 +46,7 @@ class Facts:
     hounsfield: bool  #: computed tomography, by its intensities: one scale for all images
     device: str  #: "cuda" or "cpu"
     memory: float | None  #: of the machine, in MiB
+    settling: list[float] | None = None  #: share of the objects in which labels after :data:`STEPS` still differ
     spatial_dims: int | None = None  #: if somebody asked for it
     minutes: float | None = None  #: likewise
 

@@ -19,7 +19,7 @@ from medwsss.study.plan.volumes import plan_volumes
 
 __all__ = ["Recipe", "find_recipe", "plan_training", "read_recipe"]
 
-VERSION = 2  #: of the file and of the rules; raise it with either
+VERSION = 3  #: of the file and of the rules; raise it with either
 _SHOWN = 60  # letters of a value in a table
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 
 from medwsss.study.intensities import rounded
-from medwsss.study.plan.facts import Facts
+from medwsss.study.plan.facts import STEPS, Facts
 from medwsss.study.plan.patches import plan_grid, step_memory
 from medwsss.study.plan.training import Settings, bandwidth, cached, length
 
@@ -20,6 +20,7 @@ _STEP = {2: 8 * 160 * 160, 3: 2 * 32 * 48 * 32}  # voxels of a batch, likewise
 _LEVELS = {2: 4, 3: 3}  # halvings, at most: a pixel's class then depends on about 100 along an axis, a voxel's on 50
 _WIDTH = {2: 16, 3: 8}  # channels of the first level, likewise
 _ITERATIONS = {2: 1400, 3: 2400}
+_SETTLED = 0.05  # share of the objects whose labels more steps of the solver may change
 _ON_GPU = 4  # times as many voxels a patch and a batch, on a GPU
 _WIDTH_ON_GPU = 32
 
@@ -56,6 +57,8 @@ def plan_volumes(facts: Facts) -> Settings:
     settings["learning_rate"] = rate, "AdamW" + ", for a narrow network" * (rate == 0.003)
     settings["cache_rate"] = cached(facts)
     settings["bandwidth"] = bandwidth(facts, 0.02)
+    if facts.settling:
+        settings["solver_steps"] = _solver_steps(facts.settling)
     if window := _window(facts):
         settings["scale_intensity"] = window
     return settings
@@ -73,6 +76,15 @@ def _dims(facts: Facts) -> tuple[int, tuple[int, str]]:
     if slices >= _ANISOTROPIC * within:
         return 2, (2, f"{told}: slices one by one")
     return 3, (3, told)
+
+
+def _solver_steps(settling: list[float]) -> tuple[int, str]:
+    """As few as make labels that more of them hardly change; a training step takes as long as its solve does."""
+    *tried, last = STEPS
+    steps = next((steps for steps, share in zip(STEPS, settling) if share <= _SETTLED), last)
+    shares = ", ".join(f"{100 * share:.2g}" for share in settling[:-1])
+    counts = ", ".join(map(str, tried))
+    return steps, f"labels after {counts} steps differ from those after {last} in {shares} % of the objects"
 
 
 def _window(facts: Facts) -> tuple[dict[str, object], str] | None:
