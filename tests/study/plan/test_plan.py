@@ -14,6 +14,7 @@ from monai.networks.nets import UNet
 
 from medwsss.bundle.limits import check_network
 from medwsss.study import check_patch_size, facts_of, plan_training, read_recipe
+from medwsss.study.plan.facts import STEPS
 from tests.study.plan.studies import PHOTOGRAPHS, VOLUMES, facts
 from tests.study.study_folder import three_patients
 
@@ -57,6 +58,7 @@ def test_a_plan_can_be_trained(study, expected):
     bundled = ConfigParser()
     bundled.read_config(str(BUNDLES / recipe.bundle / "train.json"))
     assert set(recipe.settings) <= set(bundled.get())
+    assert recipe.bundle != "scribble" or bundled["solver_steps"] == STEPS[-1]  # where labels do not settle sooner
     value = recipe.settings.get
     axes, strides, channels = (
         len(value("patch_size")),
@@ -93,6 +95,18 @@ def test_the_bandwidth_follows_noise_out_of_the_common(noise, value):
 
 def test_bands_of_other_ranges_keep_the_bandwidth_of_the_bundle():
     assert "bandwidth" not in plan_training(STUDIES["raster"][0]).settings
+
+
+@pytest.mark.parametrize(
+    "settling, steps",
+    [(None, None), ([0.05, 0.02, 0.01, 0.0], 3), ([0.06, 0.05, 0.01, 0.0], 8), ([0.2, 0.13, 0.07, 0.0], 30)],
+)
+def test_steps_are_as_few_as_settle_labels(settling, steps):
+    recipe = plan_training(replace(VOLUMES, settling=settling))
+    assert recipe.settings.get("solver_steps") == steps
+    if settling:
+        shares = ", ".join(f"{100 * share:.2g}" for share in settling[:3])
+        assert f"in {shares} % of the objects" in recipe.reasons["solver_steps"]
 
 
 def test_a_gpu_takes_more():
