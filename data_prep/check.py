@@ -115,7 +115,7 @@ def _plan(options: Options, path: Path, labels: MapWeakLabels, training: StudySu
     """The recipe; of volumes with strokes also by how soon their pseudo-labels settle."""
     facts = facts_of(training, options.spatial_dims, options.minutes)
     plan = plan_training(facts)
-    if plan.bundle != "scribble" or options.dense or facts.distance is None:
+    if plan.bundle != "scribble" or facts.distance is None:  # photographs have few steps anyway, dense masks no solve
         return plan
     return plan_training(
         replace(facts, settling=settling(plan, path, labels, options.annotation_key, options.allow_outside))
@@ -142,11 +142,11 @@ def _write(plan: Recipe, path: Path, replan: bool) -> str:
     if path.exists() and not replan:
         try:
             if edited := read_recipe(path).edited:
-                keep = f"it was edited ({', '.join(edited)})"
+                keep = f"it was edited ({', '.join(edited)}); --replan replaces it"
         except ValueError as error:
             keep = str(error)
     if keep:
-        return f"recipe: {path} stays as it is, {keep}" + "; --replan replaces it" * ("--replan" not in keep)
+        return f"recipe: {path} stays as it is, {keep}"
     try:
         if not path.absolute().parent.stat().st_mode & _WRITABLE:  # for root, nothing is protected
             raise OSError(f"expected to write {path}, got a folder that is read only")

@@ -51,9 +51,9 @@ def settling(
     """
     parser = ConfigParser()
     parser.read_config(str(bundle_folder(recipe.bundle) / "train.json"))
-    parser.update({**recipe.settings, "recipe": None, "map_labels": labels, "num_classes": labels.num_classes})
-    parser.update({"spacing": recipe.study.spacing[: parser["spatial_dims"]], "allow_outside": allow_outside})
-    parser["datalist"] = str(datalist)
+    parser.update({**recipe.settings, "datalist": str(datalist), "allow_outside": allow_outside})
+    parser.update({"map_labels": labels, "num_classes": labels.num_classes})
+    parser["spacing"] = recipe.study.spacing[: parser["spatial_dims"]]
     if annotation_key is not None:
         parser["annotation_key"] = annotation_key
     items, solver = parser.get_parsed_content("train_items"), parser.get_parsed_content("solver")

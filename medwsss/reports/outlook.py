@@ -11,8 +11,8 @@ __all__ = ["MEASURED", "outlook"]
 
 #: Mean Dice of the default by minutes of training on one core. ACDC's of the network that ``check`` plans:
 #: ``docs/benchmarks`` ``ingredients.jsonl``, ``planned.jsonl`` (two seeds, and one of 20 minutes, which is of more
-#: solver steps). Hippocampus':
-#: ``bundles/scribble/docs`` ``grids.jsonl``, ``robustness.jsonl`` (three and two seeds), ``longer.jsonl`` (one).
+#: solver steps). Hippocampus': ``bundles/scribble/docs`` ``grids.jsonl``, ``robustness.jsonl`` (three and two seeds),
+#: ``longer.jsonl`` (one).
 MEASURED: Mapping[str, Mapping[int, float]] = {
     "ACDC's slices": {2: 0.625, 5: 0.700, 20: 0.776},
     "Hippocampus": {1: 0.753, 3: 0.783, 30: 0.782},

@@ -352,7 +352,7 @@ def test_the_plan_is_a_file_that_nobody_loses(study, capsys):
     capsys.readouterr()
     study.command()
     told = capsys.readouterr().out
-    assert "stays as it is, expected a recipe in JSON" in told and "; --replan replaces it" in told
+    assert "stays as it is, expected a recipe in JSON" in told and told.count("--replan") == 1
     assert path.read_text() == "{"
     path.write_text('{"version": 0}')
     study.command()

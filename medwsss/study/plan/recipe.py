@@ -97,15 +97,16 @@ def read_recipe(path: PathLike) -> Recipe:
     Raises:
         ValueError: naming the file, for what is none, or is one of another version.
     """
-    content = read_json(str(path), "a recipe")
-    again = "python -m data_prep check LIST --replan writes a new one"
-    version = content.pop("version", None)
-    if version != VERSION:
-        raise ValueError(f"expected a recipe of version {VERSION}, got {version!r} in {path}: {again}")
-    kinds = {"bundle": str, "overlays": list, "settings": Mapping, "reasons": Mapping, "study": Mapping}
-    if content.keys() != kinds.keys() or not all(isinstance(content[name], kinds[name]) for name in kinds):
-        raise ValueError(f"expected a recipe of {', '.join(kinds)}, got {', '.join(content)} in {path}: {again}")
     try:
-        return Recipe(**{**content, "study": Facts.of(content["study"])})
+        content = read_json(str(path), "a recipe")
+        if (version := content.pop("version", None)) != VERSION:
+            raise ValueError(f"expected a recipe of version {VERSION}, got {version!r} in {path}")
+        kinds = {"bundle": str, "overlays": list, "settings": Mapping, "reasons": Mapping, "study": Mapping}
+        if content.keys() != kinds.keys() or not all(isinstance(content[name], kinds[name]) for name in kinds):
+            raise ValueError(f"expected a recipe of {', '.join(kinds)}, got {', '.join(content)} in {path}")
+        try:
+            return Recipe(**{**content, "study": Facts.of(content["study"])})
+        except ValueError as error:
+            raise ValueError(f"{error} in {path}") from error
     except ValueError as error:
-        raise ValueError(f"{error} in {path}: {again}") from error
+        raise ValueError(f"{error}: python -m data_prep check LIST --replan writes a new one") from error
