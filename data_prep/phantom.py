@@ -35,6 +35,7 @@ from medwsss.keys import IMAGE, LABEL, SCRIBBLE, TAGS, UNLABELED
 
 CLASSES = ("background", "organ", "neighbour", "mass", "vessel")
 SPACING = (1.0, 1.0, 2.5)  # mm
+LEAST_SIDE = 7  # voxels; below, structures vanish
 SLICE_STEP = 3  # a hand annotates every third slice
 SPLITS = ("training", "validation")
 
@@ -47,13 +48,20 @@ class Options:
     training: int = option("training volumes (default: %(default)s)", default=16)
     validation: int = option("validation volumes (default: %(default)s)", default=4)
     seed: int = option("of all volumes (default: %(default)s)", default=0)
+    shape: tuple[int, int, int] = option(
+        "voxels along each axis, with which the anatomy scales (default: 64 64 28)",
+        default=(64, 64, 28),
+        nargs=3,
+        type=int,
+        metavar=("X", "Y", "Z"),
+    )
     present: float = option("probability of each structure; below 1 the list has tags", default=1.0, metavar="P")
 
 
 def run(options: Options) -> int:
     """Make the study and print where its data list is."""
     counts = (options.training, options.validation)
-    print(make_phantom_study(options.output, *counts, seed=options.seed, present=options.present))
+    print(make_phantom_study(options.output, *counts, options.seed, options.shape, options.present))
     return 0
 
 
@@ -87,10 +95,13 @@ def make_phantom_study(
         path of ``dataset.json``.
 
     Raises:
-        ValueError: ``folder`` holds something else already, or ``present`` is no probability above 0.
+        ValueError: ``folder`` holds something else already, ``present`` is no probability above 0, or an axis has fewer
+            voxels than the structures need.
     """
     if not 0 < present <= 1:
         raise ValueError(f"expected a probability above 0 and to 1 that a structure is present, got {present}")
+    if min(shape) < LEAST_SIDE:
+        raise ValueError(f"expected at least {LEAST_SIDE} voxels along each axis, got {' x '.join(map(str, shape))}")
     counts = dict(zip(SPLITS, (training, validation)))
     return make_whole(folder, lambda study: _write_study(study, counts, seed, shape, present))
 

@@ -144,8 +144,13 @@ def test_structures_that_are_present_at_random(tmp_path, study):
     assert len(seen) == 8  # of each structure, a volume with and one without
     with pytest.raises(ValueError, match="expected a probability"):
         phantom.make_phantom_study(tmp_path / "none", present=0)
+    with pytest.raises(ValueError, match="expected at least 7 voxels along each axis, got 64 x 64 x 6"):
+        phantom.make_phantom_study(tmp_path / "none", shape=(64, 64, 6))
 
 
 def test_command_line(tmp_path, capsys):
-    assert main(["phantom", "--output", str(tmp_path / "study"), "--training", "1", "--validation", "0"]) == 0
+    few = ["--training", "1", "--validation", "0", "--shape", *map(str, SHAPE)]
+    assert main(["phantom", "--output", str(tmp_path / "study"), *few]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "study" / "dataset.json")
+    assert read(tmp_path / "study" / "images" / "training_000.nii.gz").shape == SHAPE
+    assert phantom.Options(output=tmp_path).shape == (64, 64, 28)  # without the option, as before
