@@ -6,8 +6,8 @@
            docs/README.md, README.md    the model card
            LICENSE, SHA256SUMS
 
-Preprocessing is the run's, so medwsss has to be installed where it is used; inferer, postprocessing and evaluator are
-MONAI's own, and what they save equals what ``medwsss infer`` does.
+Preprocessing is the run's, and the mean over mirror images ours, so medwsss has to be installed where it is used;
+windows, postprocessing and evaluator are MONAI's own, and what they save equals what ``medwsss infer`` does.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ __all__ = ["pack_run"]
 safetensors, has_safetensors = optional_import("safetensors.torch")
 
 #: What of the bundle's inference stays as it is.
-KEPT = ("device", "amp", "patch_3d", "network", "scale_intensity", "preprocessing", "dataloader", "slices", "windows")
+KEPT = (
+    *("device", "amp", "test_flip", "patch_3d", "network", "scale_intensity", "preprocessing", "dataloader"),
+    *("slices", "windows"),
+)
 COMPOSED = ("preprocessing", "postprocessing")  #: transforms that tools take
 #: And what takes the place of the rest: stock MONAI. Images are loaded and given their channel axis in two steps, as
 #: some tools do the first themselves.
@@ -141,7 +144,7 @@ def pack_run(run_dir: PathLike, output: PathLike | None = None) -> Path:
 def _inference(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The bundle's inference with the run's settings in it."""
     theirs = ConfigParser.load_config_file(str(path))
-    config = {**STOCK, **{key: theirs[key] for key in KEPT}, "inferer": theirs["views"]["inferer"], **settings}
+    config = {**STOCK, **{key: theirs[key] for key in KEPT}, "inferer": theirs["views"], **settings}
     config.pop("class_names", None)
     load, *rest = config["preprocessing"]["transforms"]
     steps = [{**load, "ensure_channel_first": False}, {"_target_": "EnsureChannelFirstd", "keys": "image"}, *rest]

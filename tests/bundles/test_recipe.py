@@ -29,4 +29,4 @@ def test_training_and_evaluation_read_the_recipe(study, tmp_path, caplog):
     assert flow.parser.get_parsed_content("train#dataloader").batch_size == recipe.settings["batch_size"]
     evaluation = workflow("train", "evaluate", **where)
     evaluation.initialize()  # loads the weights
-    assert evaluation.parser.get_parsed_content("validate#inferer").roi_size == recipe.settings["patch_size"]
+    assert evaluation.parser.get_parsed_content("validate#inferer").inferer.roi_size == recipe.settings["patch_size"]

@@ -113,8 +113,32 @@ def test_a_copied_run_is_enough(study, trained, run, tmp_path):
 
 
 def test_a_run_is_evaluated_by_its_folder(study, run):
+    """What it scores is what the run predicts, mean over mirror images and all."""
     execute(workflow("train", "evaluate", run_dir=str(run), dataset_dir=str(study), device="cpu", amp=False))
-    assert json.loads((run / "evaluation" / "report.json").read_text())["validation"]["Dice"]
+    infer_from(run, study / "dataset.json", section="validation")
+    scores = []
+    for item in json.loads((study / "dataset.json").read_text())["validation"]:
+        path = run / "predictions" / item["image"].replace(".nii.gz", "_pred.nii.gz")
+        ours, mask = (np.asarray(nib.load(file).dataobj) for file in (path, study / item["label"]))
+        overlap = [((ours == k) & (mask == k)).sum() / ((ours == k).sum() + (mask == k).sum()) for k in range(1, 5)]
+        scores.append(2 * np.mean(overlap))
+    report = json.loads((run / "evaluation" / "report.json").read_text())
+    assert report["validation"]["Dice"]["mean"] == pytest.approx(np.mean(scores), abs=1e-5)
+    assert "means over mirror images" in (run / "evaluation" / "report.html").read_text()
+
+
+def test_a_network_that_saw_no_mirror_image_is_shown_none(study, run, tmp_path):
+    content = json.loads((run / "settings.json").read_text())
+    assert content["settings"]["test_flip"] is True
+    flow = workflow("train", dataset_dir=str(study), flip_prob=0.0)
+    assert flow.parser.get_parsed_content("test_flip") is False
+    content["settings"]["test_flip"] = False
+    (run / "settings.json").write_text(json.dumps(content))
+    for names, place in ((("train", "evaluate"), "validate#inferer"), (("inference",), "views")):
+        kind = {"kind": "infer", "source": str(study / "images")} if names == ("inference",) else {}
+        flow = workflow(*names, run_dir=str(run), dataset_dir=str(study), device="cpu", **kind)
+        flow.initialize()
+        assert flow.parser.get_parsed_content(place).mirrors == [[]]
 
 
 def test_a_run_is_not_evaluated_on_other_classes(study, run):
@@ -175,7 +199,7 @@ def test_killed_and_started_again_gives_identical_files(study, run, tmp_path):
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole") and len(contents(tmp_path / "whole")) == 6
 
 
-def test_maps_mirrors_and_largest_components(study, run, tmp_path):
+def test_maps_mirrors_and_largest_components(study, run, tmp_path, monkeypatch):
     """By NumPy and SciPy, from the files alone, for a volume whose slices lie across the file's first axis, too."""
     image = nib.load(next((study / "images").glob("validation_*")))
     (tmp_path / "images").mkdir()
@@ -184,8 +208,10 @@ def test_maps_mirrors_and_largest_components(study, run, tmp_path):
     nib.save(nib.Nifti1Image(voxels, affine), tmp_path / "images" / "last.nii.gz")
     nib.save(nib.Nifti1Image(voxels.transpose(2, 0, 1), affine @ turn.T), tmp_path / "images" / "first.nii.gz")
     options = {"uncertainty": True, "probabilities": True, "largest_block": 2000}
-    infer_from(run, tmp_path / "images", output_dir=str(tmp_path / "plain"), **options)
-    largest = {"test_flip": True, "largest_component": True}
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.argv", ["monai/bundle/__main__.py", "run", "--test_flip", "False"])
+        infer_from(run, tmp_path / "images", output_dir=str(tmp_path / "plain"), test_flip=False, **options)
+    largest = {"largest_component": True}
     infer_from(run, tmp_path / "images", output_dir=str(tmp_path / "more"), **largest, **options)
 
     def load(folder, name):
