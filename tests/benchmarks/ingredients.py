@@ -135,6 +135,8 @@ def main() -> None:
             for method, of in written.items():
                 write_json(of, overlays / f"{method}.json")
             asked = [method for method in list(written)[1:] if method in told.ingredients]
+            if supervision == "dense" and "partial_dice" in asked:
+                asked.remove("partial_dice")  # full.json has it
             command = [sys.executable, "-m", "medwsss", "compare", "--datalist", str(study / "dataset.json")]
             command += ["--overlays", *row.overlays, *["full"] * (supervision == "dense"), f"{overlays}/row.json"]
             command += ["--methods", "default", *(f"{overlays}/{method}.json" for method in asked)]
