@@ -115,6 +115,7 @@ def dense_cases(folder: Path, run: FinishedRun) -> Dataset:
     Raises:
         ValueError: where an item has none.
     """
-    key = dense_key(Path(run["datalist"]))
-    cases: Dataset = FinishedRun(folder, {"held_out_share": 0.0, "annotation_key": key})["train#cases"]
+    datalist = run["datalist"]  # another than the folder's where the run was opened with one
+    overrides = {"held_out_share": 0.0, "datalist": datalist, "annotation_key": dense_key(Path(datalist))}
+    cases: Dataset = FinishedRun(folder, overrides)["train#cases"]
     return cases

@@ -48,12 +48,12 @@ SETTINGS |= {f"eta 0.1, temperature {value}": CENTRE | {"eta": 0.1, "temperature
 
 
 @torch.no_grad()
-def whole_cases(folder: Path, number: int) -> tuple[list[Case], FinishedRun]:
+def whole_cases(folder: Path, number: int, **overrides: Any) -> tuple[list[Case], FinishedRun]:
     """So many training cases evenly, by a finished run's own transforms and inferer, and the run.
 
-    Spacing is the study's.
+    Spacing is the study's; ``overrides`` are of the run's configuration, such as another ``datalist``.
     """
-    run = FinishedRun(folder, {"held_out_share": 0.0})
+    run = FinishedRun(folder, {"held_out_share": 0.0, **overrides})
     handler, masks, loaded = run["volume_labels"], dense_cases(folder, run), []
     for index in range(0, len(handler.cases), max(1, len(handler.cases) // number))[:number]:
         case = handler.cases[index]
